@@ -1,0 +1,81 @@
+//! What an api-server is given by the composition root.
+
+use nsfl_actor::{ActorView, Address, Directory};
+use nsfl_messages::{CoordinatorMsg, SchedulerMsg, SelectorMsg};
+use nsfl_store::JobStore;
+use nsfl_types::{JobKey, Namespace};
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Looks at the whole tree of actors.
+pub type Observe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ActorView> + Send>> + Send + Sync>;
+
+/// Certificate and key of the REST interface, PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The server's certificate, then those of the authorities between it and the root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// What one request may cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest job document, in bytes.
+    pub document_bytes: usize,
+    /// Largest uploaded file, in bytes.
+    pub file_bytes: u64,
+    /// How long an actor may take to answer.
+    pub answer_within: Duration,
+    /// Silence on an event stream after which a comment is sent, so that a dead connection is noticed.
+    pub keep_alive: Duration,
+}
+
+impl Default for Limits {
+    /// 1 MiB, 16 GiB, 10 s, 15 s.
+    fn default() -> Self {
+        Self {
+            document_bytes: 1 << 20,
+            file_bytes: 16 << 30,
+            answer_within: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(15),
+        }
+    }
+}
+
+/// The arguments of an [`crate::ApiServer`].
+#[derive(Clone)]
+pub struct ApiServerArgs {
+    /// Where to listen. Port 0 takes a free one; the view's `detail.address` names it.
+    pub listen: SocketAddr,
+    /// HTTPS with this certificate; plain HTTP without.
+    pub tls: Option<Tls>,
+    /// Who knows jobs.
+    pub scheduler: Address<SchedulerMsg>,
+    /// Who knows clients.
+    pub selector: Address<SelectorMsg>,
+    /// Who knows the run of a job.
+    pub coordinators: Directory<JobKey, CoordinatorMsg>,
+    /// Rounds, members, events; only read.
+    pub store: Arc<dyn JobStore>,
+    /// Looks at the tree of actors.
+    pub observe: Observe,
+    /// Folder with a folder a namespace.
+    pub storage: PathBuf,
+    /// The namespaces there are.
+    pub namespaces: Vec<Namespace>,
+    /// What one request may cost.
+    pub limits: Limits,
+}
+
+impl fmt::Debug for ApiServerArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiServerArgs").field("listen", &self.listen).field("tls", &self.tls).finish_non_exhaustive()
+    }
+}

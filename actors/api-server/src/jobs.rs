@@ -1,0 +1,89 @@
+//! `/namespaces/{ns}/jobs`: what the scheduler is asked for.
+
+use crate::error::{ApiError, Request};
+use crate::shared::{App, job_key, namespace};
+use actix_web::{HttpResponse, web};
+use nsfl_messages::{JobOperation, JobView, SchedulerMsg};
+use nsfl_rest_model::{Answer, Checkpoint, Job, Jobs};
+use nsfl_types::{Code, JobKey, Refusal};
+
+type JobPath = web::Path<(String, String)>;
+type Answered = Result<HttpResponse, ApiError>;
+
+pub(crate) async fn create(app: App, path: web::Path<String>, body: web::Payload) -> Answered {
+    let namespace = namespace(&path, Request::ChangeJob)?;
+    let document = document(&app, body).await?;
+    done(app.ask(&app.args.scheduler, |reply| SchedulerMsg::Create { namespace, document, reply }).await?)?;
+    Ok(HttpResponse::Created().json(Answer::successful()))
+}
+
+pub(crate) async fn update(app: App, path: JobPath, body: web::Payload) -> Answered {
+    let key = job_key(path.into_inner(), Request::ChangeJob)?;
+    let document = document(&app, body).await?;
+    done(app.ask(&app.args.scheduler, |reply| SchedulerMsg::Update { key, document, reply }).await?)?;
+    Ok(HttpResponse::Ok().json(Answer::successful()))
+}
+
+pub(crate) async fn start(app: App, path: JobPath) -> Answered {
+    operate(&app, job_key(path.into_inner(), Request::ChangeJob)?, JobOperation::Start).await
+}
+
+pub(crate) async fn stop(app: App, path: JobPath) -> Answered {
+    operate(&app, job_key(path.into_inner(), Request::ChangeJob)?, JobOperation::Stop).await
+}
+
+/// A job that is not there is removed already, whatever its name.
+pub(crate) async fn delete(app: App, path: JobPath) -> Answered {
+    match job_key(path.into_inner(), Request::ChangeJob) {
+        Ok(key) => operate(&app, key, JobOperation::Delete).await,
+        Err(_) => Ok(HttpResponse::Ok().json(Answer::successful())),
+    }
+}
+
+pub(crate) async fn get(app: App, path: JobPath) -> Answered {
+    let key = job_key(path.into_inner(), Request::Other)?;
+    Ok(HttpResponse::Ok().json(body(app.job(key).await?)))
+}
+
+pub(crate) async fn list(app: App, path: web::Path<String>) -> Answered {
+    let namespace = namespace(&path, Request::Other)?;
+    let answer = app.ask(&app.args.scheduler, |reply| SchedulerMsg::List { namespace, reply }).await?;
+    let jobs = answer.map_err(|refusal| ApiError::new(Request::Other, refusal))?;
+    Ok(HttpResponse::Ok().json(Jobs { jobs: jobs.into_iter().map(body).collect() }))
+}
+
+async fn operate(app: &App, key: JobKey, operation: JobOperation) -> Answered {
+    let answer = app.ask(&app.args.scheduler, |reply| SchedulerMsg::Operate { key, operation, reply }).await?;
+    match answer {
+        Err(Refusal { code: Code::NotFound | Code::NoNamespace, .. }) if operation == JobOperation::Delete => {}
+        answer => done(answer)?,
+    }
+    Ok(HttpResponse::Ok().json(Answer::successful()))
+}
+
+fn done(answer: Result<(), Refusal>) -> Result<(), ApiError> {
+    answer.map_err(|refusal| ApiError::new(Request::ChangeJob, refusal))
+}
+
+/// The bytes of a job document; the scheduler parses them.
+async fn document(app: &App, body: web::Payload) -> Result<Vec<u8>, ApiError> {
+    let max = app.args.limits.document_bytes;
+    match body.to_bytes_limited(max).await {
+        Ok(Ok(bytes)) => Ok(bytes.to_vec()),
+        Ok(Err(error)) => Err(ApiError::other(Code::BadDocument, format!("the request's body cannot be read: {error}"))),
+        Err(_) => Err(ApiError::other(Code::TooLarge, format!("the job document is larger than {max} bytes"))),
+    }
+}
+
+fn body(job: JobView) -> Job {
+    let checkpoints = job.checkpoints.into_iter().map(|(id, (accuracy, path))| (id, Checkpoint { accuracy, path }));
+    Job {
+        document: job.document,
+        namespace: job.key.namespace.to_string(),
+        create_time: job.created.into(),
+        start_time: job.started.map(Into::into),
+        run: job.run,
+        status: job.status,
+        checkpoints: checkpoints.collect(),
+    }
+}

@@ -1,0 +1,104 @@
+//! Rounds and metrics of a job's last run: records from the store, what is live from its coordinator.
+
+use crate::error::{ApiError, Request};
+use crate::shared::{App, job_key};
+use actix_web::{HttpResponse, web};
+use nsfl_messages::CoordinatorMsg;
+use nsfl_rest_model::{CurrentRound, JobMetrics, Member, Model, Round, Rounds};
+use nsfl_store::{MemberRecord, RoundRecord, RoundState};
+use nsfl_types::{ClientId, JobKey, Metrics, TaskKind, Timestamp};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+type JobPath = web::Path<(String, String)>;
+
+pub(crate) async fn list(app: App, path: JobPath) -> Result<HttpResponse, ApiError> {
+    let key = job_key(path.into_inner(), Request::Other)?;
+    let run = app.job(key.clone()).await?.run;
+    let records = app.args.store.rounds(&key, run).await?;
+    let current = match records.iter().map(|r| r.round).max() {
+        Some(round) => Some(current(&app, &key, run, round).await?),
+        None => None,
+    };
+    let rounds = records.into_iter().map(body).collect();
+    Ok(HttpResponse::Ok().json(Rounds { run, rounds, current }))
+}
+
+pub(crate) async fn metrics(app: App, path: JobPath) -> Result<HttpResponse, ApiError> {
+    let key = job_key(path.into_inner(), Request::Other)?;
+    let run = app.job(key.clone()).await?.run;
+    let mut records = app.args.store.rounds(&key, run).await?;
+    records.retain(|r| r.state == RoundState::Complete);
+    let rounds: Vec<u32> = records.iter().map(|r| r.round).collect::<BTreeSet<_>>().into_iter().collect();
+    let of = |kind| {
+        let measured = records.iter().filter(|r| r.kind == kind).map(|r| (r.round, &r.metrics));
+        series(&rounds, &measured.collect())
+    };
+    Ok(HttpResponse::Ok().json(JobMetrics {
+        run,
+        train: of(TaskKind::Train),
+        evaluate: of(TaskKind::Evaluate),
+        rounds: rounds.clone(),
+    }))
+}
+
+async fn current(app: &App, key: &JobKey, run: u32, round: u32) -> Result<CurrentRound, ApiError> {
+    let members = app.args.store.members(key, run, round).await?;
+    let (awaited, deadline) = live(app, key, round).await.unwrap_or_default();
+    Ok(CurrentRound {
+        round,
+        awaited,
+        deadline: deadline.map(Into::into),
+        members: members.into_iter().map(member).collect(),
+    })
+}
+
+/// Who is awaited and until when, if the job's coordinator lives and collects this round.
+async fn live(app: &App, key: &JobKey, round: u32) -> Option<(Vec<ClientId>, Option<Timestamp>)> {
+    let coordinator = app.args.coordinators.get(key)?;
+    let view = app.ask(&coordinator, |reply| CoordinatorMsg::View { reply }).await.ok()?;
+    (view.round == round && view.phase == "collecting").then_some((view.awaited, view.deadline))
+}
+
+fn series(rounds: &[u32], measured: &BTreeMap<u32, &Metrics>) -> BTreeMap<String, Vec<Option<f64>>> {
+    let names: BTreeSet<&String> = measured.values().flat_map(|m| m.0.keys()).collect();
+    let values = |name: &str| rounds.iter().map(|r| measured.get(r).and_then(|m| m.get(name))).collect();
+    names.into_iter().map(|name| (name.clone(), values(name))).collect()
+}
+
+fn body(record: RoundRecord) -> Round {
+    Round {
+        round: record.round,
+        attempt: record.attempt,
+        kind: record.kind,
+        state: name(&record.state),
+        reason: record.reason,
+        opened: record.opened.into(),
+        closed: record.closed.map(Into::into),
+        cohort: record.cohort,
+        accepted: record.accepted,
+        metrics: record.metrics,
+        model: record.model.map(|blob| Model { sha256: blob.digest, bytes: blob.len }),
+    }
+}
+
+fn member(record: MemberRecord) -> Member {
+    Member {
+        client: record.task.client,
+        attempt: record.task.attempt,
+        kind: record.task.kind,
+        state: name(&record.state),
+        metrics: record.metrics,
+        code: record.code.map(|code| code.as_str().to_owned()),
+        reason: record.reason,
+        at: record.at.into(),
+    }
+}
+
+/// The name serde gives to a state.
+pub(crate) fn name(state: &impl Serialize) -> String {
+    match serde_json::to_value(state) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
+}

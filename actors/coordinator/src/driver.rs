@@ -1,0 +1,217 @@
+//! The actor around the run machine: message → input → handle → persist → carry out → re-arm one timer.
+
+use crate::record::Recorder;
+use crate::{AggregatorMsg, Surroundings};
+use nsfl_actor::{Address, Context, Failure, Next, Role, Timer, now_ms};
+use nsfl_messages::wire::TaskReport;
+use nsfl_messages::{CoordinatorMsg, JobRun, RunEvent, SchedulerMsg};
+use nsfl_store::{Change, Owner, RunRecord, StoreError};
+use nsfl_types::{ClientId, Code, TaskKind, Timestamp};
+use nsfl_workflow::{RunEffect, RunInput, RunMachine, RunPlan, UpdateRef};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+#[derive(Clone)]
+pub(crate) struct CoordinatorArgs {
+    pub(crate) run: JobRun,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) aggregator: Address<AggregatorMsg>,
+}
+
+/// Drives one run of a job.
+pub(crate) struct Coordinator {
+    pub(crate) args: CoordinatorArgs,
+    pub(crate) owners: Owners,
+    /// Clients this job has used, for `untrained_first`.
+    pub(crate) used: BTreeSet<ClientId>,
+    machine: RunMachine,
+    pub(crate) recorder: Recorder,
+    generation: u64,
+    timer: Option<Timer>,
+}
+
+/// Under whose names the run keeps its blobs.
+#[derive(Clone)]
+pub(crate) struct Owners {
+    pub(crate) run: Owner,
+    pub(crate) models: Owner,
+    pub(crate) updates: Owner,
+}
+
+impl Owners {
+    fn new(run: &JobRun) -> Result<Self, Failure> {
+        let base = format!("{}/{}/run-{}", run.key.namespace, run.key.id, run.run);
+        let owner = |part: &str| Owner::new(format!("{base}{part}"));
+        Ok(Self { run: owner("")?, models: owner("/models")?, updates: owner("/updates")? })
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp(now_ms())
+}
+
+impl Role for Coordinator {
+    type Msg = CoordinatorMsg;
+    type Args = CoordinatorArgs;
+    const KIND: &'static str = "coordinator";
+
+    async fn start(args: CoordinatorArgs, ctx: &Context<CoordinatorMsg>) -> Result<Self, Failure> {
+        let store = &args.surroundings.store;
+        let JobRun { key, run, spec } = &args.run;
+        let stored = store.run(key, *run).await?;
+        let is_new = stored.is_none();
+        let (machine, generation) = match stored {
+            Some(record) => (RunMachine::restore(&record.snapshot)?, record.generation + 1),
+            None => {
+                let mut plan = RunPlan::new(key.clone(), *run, spec);
+                plan.retry = args.surroundings.retry.clone();
+                (RunMachine::new(plan), 1)
+            }
+        };
+        let used = used_clients(&args).await?;
+        let recorder = Recorder::new(key.clone(), *run);
+        let owners = Owners::new(&args.run)?;
+        let mut coordinator = Self { args, owners, used, machine, recorder, generation, timer: None };
+        coordinator.announce(RunEvent::Started, ctx);
+        let mut effects = Vec::new();
+        if is_new {
+            coordinator.machine.handle(now(), RunInput::Begin { initial: None }, &mut effects);
+        } else {
+            coordinator.machine.resume(&mut effects);
+        }
+        // The first write takes the generation: from here on an older coordinator of this run is fenced off.
+        let mut changes = coordinator.changes(&effects);
+        if is_new {
+            changes.push(coordinator.recorder.event(now(), "run-started", json!({"run": coordinator.args.run.run})));
+        }
+        coordinator.args.surroundings.store.commit(changes).await?;
+        coordinator.carry_out(effects, ctx);
+        coordinator.arm(ctx);
+        Ok(coordinator)
+    }
+
+    async fn handle(&mut self, msg: CoordinatorMsg, ctx: &Context<CoordinatorMsg>) -> Result<Next, Failure> {
+        let input = match msg {
+            CoordinatorMsg::View { reply } => {
+                reply.send(self.machine.view());
+                return Ok(Next::Continue);
+            }
+            CoordinatorMsg::StopRun { run } if run == self.args.run.run => RunInput::Stop,
+            CoordinatorMsg::StopRun { .. } => return Ok(Next::Continue),
+            CoordinatorMsg::Input(input) => input,
+            CoordinatorMsg::Report { client, report } => match self.on_report(client, report, ctx) {
+                Some(input) => input,
+                None => return Ok(Next::Continue),
+            },
+        };
+        self.step(input, ctx).await
+    }
+
+    fn observe(&self) -> Value {
+        let mut view = json!(self.machine.view());
+        view["run"] = json!(self.args.run.run);
+        view["generation"] = json!(self.generation);
+        view
+    }
+}
+
+impl Coordinator {
+    async fn step(&mut self, input: RunInput, ctx: &Context<CoordinatorMsg>) -> Result<Next, Failure> {
+        let mut effects = Vec::new();
+        let saved = matches!(input, RunInput::CheckpointSaved { .. });
+        let before = self.machine.clone();
+        self.machine.handle(now(), input, &mut effects);
+        if self.machine != before {
+            let mut changes = self.changes(&effects);
+            if saved {
+                changes.extend(self.recorder.checkpoint_saved(now()));
+            }
+            match self.args.surroundings.store.commit(changes).await {
+                Ok(()) => {}
+                Err(error @ StoreError::Fenced { .. }) => {
+                    tracing::warn!(job = %self.args.run.key, %error, "replaced coordinator ends");
+                    return Ok(Next::Stop);
+                }
+                // Whether nothing or perhaps something was written: the successor reloads and finds out.
+                Err(error) => return Err(Failure::from(error).context("the round's state could not be stored")),
+            }
+        }
+        self.carry_out(effects, ctx);
+        self.arm(ctx);
+        Ok(Next::Continue)
+    }
+
+    fn changes(&mut self, effects: &[RunEffect]) -> Vec<Change> {
+        let JobRun { key, run, .. } = &self.args.run;
+        let (generation, snapshot) = (self.generation, self.machine.snapshot());
+        let mut changes = vec![Change::PutRun(RunRecord { job: key.clone(), run: *run, generation, snapshot })];
+        let at = now();
+        changes.extend(effects.iter().flat_map(|effect| self.recorder.record(at, effect)));
+        changes
+    }
+
+    /// A client's report as an input; a train result is looked at by the aggregator first and comes back as one.
+    fn on_report(
+        &mut self,
+        client: ClientId,
+        report: TaskReport,
+        ctx: &Context<CoordinatorMsg>,
+    ) -> Option<RunInput> {
+        match report {
+            TaskReport::Inventory { tasks } => Some(RunInput::ClientReported { client, tasks }),
+            TaskReport::Started { key } => Some(RunInput::TaskStarted { key }),
+            TaskReport::Failed { key, code, reason } => Some(RunInput::TaskFailed { key, code, reason }),
+            TaskReport::Done { key, update, metrics } => {
+                let weight = metrics.weight();
+                let update = UpdateRef { blob: update, metrics, weight };
+                let view = self.machine.view();
+                let current = (view.round, view.attempt, view.kind) == (key.round, key.attempt, key.kind);
+                match (key.kind, update.blob, view.model) {
+                    (TaskKind::Train, Some(blob), Some(base)) if current => {
+                        self.check_update(key, base, blob, update, ctx);
+                        None
+                    }
+                    (TaskKind::Train, None, _) => {
+                        let reason = "a train task must hand in an update".to_owned();
+                        Some(RunInput::UpdateRefused { key, code: Code::BadUpdate, reason })
+                    }
+                    // Not of the round at work, or without weights: the machine knows what to answer.
+                    _ => Some(RunInput::UpdateStored { key, update }),
+                }
+            }
+        }
+    }
+
+    fn arm(&mut self, ctx: &Context<CoordinatorMsg>) {
+        self.timer = self.machine.deadline().map(|at| {
+            let wait = Duration::from_millis(at.since_ms(now()).max(1));
+            ctx.send_after(wait, CoordinatorMsg::Input(RunInput::Tick))
+        });
+    }
+
+    /// Tells the scheduler, until it has heard.
+    pub(crate) fn announce(&self, event: RunEvent, ctx: &Context<CoordinatorMsg>) {
+        let scheduler = self.args.surroundings.scheduler.clone();
+        let (key, run) = (self.args.run.key.clone(), self.args.run.run);
+        ctx.run(async move {
+            loop {
+                let msg = SchedulerMsg::Run { key: key.clone(), run, event: event.clone() };
+                if scheduler.tell(msg).await.is_ok() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+    }
+}
+
+/// Clients that took part in this run's rounds so far.
+async fn used_clients(args: &CoordinatorArgs) -> Result<BTreeSet<ClientId>, Failure> {
+    let (store, JobRun { key, run, .. }) = (&args.surroundings.store, &args.run);
+    let mut used = BTreeSet::new();
+    for round in store.rounds(key, *run).await?.into_iter().filter(|r| r.kind == TaskKind::Train && r.attempt == 1) {
+        used.extend(store.members(key, *run, round.round).await?.into_iter().map(|m| m.task.client));
+    }
+    Ok(used)
+}

@@ -1,0 +1,191 @@
+//! What the store keeps of a run beside the machine's snapshot: rounds, members, checkpoints, events. Pure.
+
+use nsfl_store::{Change, CheckpointRecord, EventRecord, MemberRecord, MemberState as Stored, RoundRecord, RoundState};
+use nsfl_types::{BlobRef, ClientId, Code, JobKey, Metrics, TaskKey, TaskKind, Timestamp};
+use nsfl_workflow::{MemberState, RoundOutcome, RunEffect};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Turns effects into records. Remembers when the open round was opened and which checkpoint is being saved.
+pub(crate) struct Recorder {
+    job: JobKey,
+    run: u32,
+    opened: Option<(RoundName, Timestamp)>,
+    saving: Option<CheckpointRecord>,
+}
+
+type RoundName = (u32, u32, TaskKind);
+
+impl Recorder {
+    pub(crate) fn new(job: JobKey, run: u32) -> Self {
+        Self { job, run, opened: None, saving: None }
+    }
+
+    /// Id and file name of a round's checkpoint.
+    pub(crate) fn checkpoint_name(run: u32, round: u32) -> (String, String) {
+        (format!("V{run}-{round}"), format!("checkpoint_{round}.safetensors"))
+    }
+
+    /// The folder's path is told when the checkpoint's saving begins.
+    pub(crate) fn saving(&mut self, record: CheckpointRecord) {
+        self.saving = Some(record);
+    }
+
+    /// The checkpoint that was being saved is there.
+    pub(crate) fn checkpoint_saved(&mut self, at: Timestamp) -> Vec<Change> {
+        let Some(record) = self.saving.take() else { return Vec::new() };
+        let fields = json!({
+            "id": record.id, "round": record.round, "accuracy": record.accuracy, "path": record.path,
+            "sha256": record.model.digest,
+        });
+        vec![self.event(at, "checkpoint-saved", fields), Change::PutCheckpoint(record)]
+    }
+
+    pub(crate) fn event(&self, at: Timestamp, kind: &str, fields: Value) -> Change {
+        Change::AppendEvent(EventRecord { id: 0, at, job: Some(self.job.clone()), kind: kind.into(), fields })
+    }
+
+    /// The records of one effect; none for what only the coordinator carries out.
+    pub(crate) fn record(&mut self, at: Timestamp, effect: &RunEffect) -> Vec<Change> {
+        match effect {
+            RunEffect::RoundOpened { round, attempt, kind, clients, deadline } => {
+                self.opened = Some(((*round, *attempt, *kind), at));
+                self.round_opened(at, (*round, *attempt, *kind), clients, *deadline)
+            }
+            RunEffect::MemberChanged { key, state } => self.member_changed(at, key, state),
+            RunEffect::RoundClosed { round, attempt, kind, outcome, members, metrics, model } => {
+                self.round_closed(at, (*round, *attempt, *kind), outcome, members, metrics, *model)
+            }
+            RunEffect::Finished { model, round, accuracy } => {
+                let fields = json!({
+                    "outcome": "finished", "rounds": round, "accuracy": accuracy, "sha256": model.digest,
+                    "model": Self::checkpoint_name(self.run, *round).1,
+                });
+                vec![self.event(at, "run-ended", fields)]
+            }
+            RunEffect::Failed { code, reason } => {
+                vec![self.event(at, "run-ended", json!({"outcome": "failed", "code": code, "reason": reason}))]
+            }
+            RunEffect::Stopped => vec![self.event(at, "run-ended", json!({"outcome": "stopped"}))],
+            _ => Vec::new(),
+        }
+    }
+
+    fn task(&self, (round, attempt, kind): RoundName, client: &ClientId) -> TaskKey {
+        TaskKey { job: self.job.clone(), run: self.run, round, attempt, kind, client: client.clone() }
+    }
+
+    fn round_opened(
+        &self,
+        at: Timestamp,
+        name: RoundName,
+        clients: &[ClientId],
+        deadline: Timestamp,
+    ) -> Vec<Change> {
+        let (round, attempt, kind) = name;
+        let cohort = u32::try_from(clients.len()).unwrap_or(u32::MAX);
+        let mut changes = vec![Change::PutRound(RoundRecord {
+            job: self.job.clone(),
+            run: self.run,
+            round,
+            attempt,
+            kind,
+            state: RoundState::Open,
+            opened: at,
+            closed: None,
+            cohort,
+            accepted: 0,
+            metrics: Metrics::default(),
+            model: None,
+            reason: String::new(),
+        })];
+        changes.extend(clients.iter().map(|client| member(self.task(name, client), at, &MemberState::Invited, false)));
+        let fields = json!({
+            "round": round, "attempt": attempt, "kind": kind, "cohort": clients, "deadline_ms": deadline.0,
+        });
+        changes.push(self.event(at, "round-opened", fields));
+        changes
+    }
+
+    fn member_changed(&self, at: Timestamp, key: &TaskKey, state: &MemberState) -> Vec<Change> {
+        let mut changes = vec![member(key.clone(), at, state, false)];
+        let about = |mut fields: Value| {
+            fields["round"] = json!(key.round);
+            fields["attempt"] = json!(key.attempt);
+            fields["kind"] = json!(key.kind);
+            fields["client"] = json!(key.client);
+            fields
+        };
+        match state {
+            MemberState::Invited | MemberState::Started => {}
+            MemberState::Accepted { update } => {
+                changes.push(self.event(at, "update-accepted", about(json!({"metrics": update.metrics}))));
+            }
+            MemberState::Refused { code, reason } => {
+                changes.push(self.event(at, "update-refused", about(json!({"code": code, "reason": reason}))));
+            }
+            MemberState::Failed { code, reason } => {
+                changes.push(self.event(at, "task-failed", about(json!({"code": code, "reason": reason}))));
+            }
+        }
+        changes
+    }
+
+    fn round_closed(
+        &mut self,
+        at: Timestamp,
+        name: RoundName,
+        outcome: &RoundOutcome,
+        members: &BTreeMap<ClientId, MemberState>,
+        metrics: &Metrics,
+        model: Option<BlobRef>,
+    ) -> Vec<Change> {
+        let (round, attempt, kind) = name;
+        let opened = self.opened.take().filter(|(of, _)| *of == name).map_or(at, |(_, opened)| opened);
+        let accepted = members.values().filter(|s| matches!(s, MemberState::Accepted { .. })).count();
+        let (state, word, code, reason) = match outcome {
+            RoundOutcome::Complete => (RoundState::Complete, "complete", None, String::new()),
+            RoundOutcome::Failed { code, reason } => (RoundState::Failed, "failed", Some(*code), reason.clone()),
+        };
+        #[allow(clippy::cast_precision_loss, reason = "milliseconds of a round are far below 2^53")]
+        let seconds = at.since_ms(opened) as f64 / 1000.0;
+        let fields = json!({
+            "round": round, "attempt": attempt, "kind": kind, "outcome": word, "code": code, "reason": reason,
+            "accepted": accepted, "cohort": members.len(), "metrics": metrics, "seconds": seconds,
+            "model": model.map(|m| m.digest),
+        });
+        let mut changes = vec![self.event(at, "round-closed", fields)];
+        let stragglers = members.iter().filter(|(_, s)| s.is_awaited());
+        changes.extend(stragglers.map(|(client, state)| member(self.task(name, client), at, state, true)));
+        changes.push(Change::PutRound(RoundRecord {
+            job: self.job.clone(),
+            run: self.run,
+            round,
+            attempt,
+            kind,
+            state,
+            opened,
+            closed: Some(at),
+            cohort: u32::try_from(members.len()).unwrap_or(u32::MAX),
+            accepted: u32::try_from(accepted).unwrap_or(u32::MAX),
+            metrics: metrics.clone(),
+            model,
+            reason,
+        }));
+        changes
+    }
+}
+
+fn member(task: TaskKey, at: Timestamp, state: &MemberState, closed: bool) -> Change {
+    let (stored, metrics, code, reason) = match state {
+        MemberState::Invited | MemberState::Started if closed => {
+            (Stored::Straggler, Metrics::default(), Some(Code::Timeout), "silent at the deadline".to_owned())
+        }
+        MemberState::Invited => (Stored::Invited, Metrics::default(), None, String::new()),
+        MemberState::Started => (Stored::Started, Metrics::default(), None, String::new()),
+        MemberState::Accepted { update } => (Stored::Accepted, update.metrics.clone(), None, String::new()),
+        MemberState::Refused { code, reason } => (Stored::Refused, Metrics::default(), Some(*code), reason.clone()),
+        MemberState::Failed { code, reason } => (Stored::Failed, Metrics::default(), Some(*code), reason.clone()),
+    };
+    Change::PutMember(MemberRecord { task, state: stored, metrics, code, reason, at })
+}

@@ -1,0 +1,136 @@
+//! Starts a job's two actors under the job supervisor and ends them. A job that fails again and again is given up
+//! with its cause chain; the other jobs do not notice.
+
+use crate::{Aggregator, AggregatorArgs, Coordinator, CoordinatorArgs};
+use nsfl_actor::{Address, ChildEvent, ChildSpec, Directory, Failure, Restart, Strategy, Supervisor, SupervisorSpec};
+use nsfl_messages::{CoordinatorMsg, GatewayMsg, JobRun, SchedulerMsg, SelectorMsg, Starter};
+use nsfl_store::{BlobStore, JobStore};
+use nsfl_trainer::TrainerCommand;
+use nsfl_types::JobKey;
+use nsfl_workflow::RetryPolicy;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What every coordinator works with.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The database.
+    pub store: Arc<dyn JobStore>,
+    /// Models and updates.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Where runs' ends are told.
+    pub scheduler: Address<SchedulerMsg>,
+    /// Who is asked for clients.
+    pub selector: Address<SelectorMsg>,
+    /// The way to clients.
+    pub gateway: Address<GatewayMsg>,
+    /// Root of the namespaces' storage.
+    pub storage: PathBuf,
+    /// Scratch folder for the trainer that initialises models.
+    pub scratch: PathBuf,
+    /// The program that initialises models.
+    pub trainer: TrainerCommand,
+    /// What to do when a round fails.
+    pub retry: RetryPolicy,
+}
+
+/// Starts coordinators under the supervisor `jobs`.
+pub struct CoordinatorStarter {
+    jobs: Supervisor,
+    directory: Directory<JobKey, CoordinatorMsg>,
+    surroundings: Surroundings,
+    runs: Arc<Mutex<BTreeMap<JobKey, u32>>>,
+}
+
+const MAILBOX: usize = 4096;
+
+/// Failures of a job's actors within the period before the job is parked as FAILED.
+const MAX_RESTARTS: u32 = 5;
+const PERIOD: Duration = Duration::from_secs(60);
+
+impl CoordinatorStarter {
+    /// Addresses are entered in `directory` while a job's actors exist.
+    #[must_use]
+    pub fn new(jobs: Supervisor, directory: Directory<JobKey, CoordinatorMsg>, surroundings: Surroundings) -> Self {
+        Self { jobs, directory, surroundings, runs: Arc::default() }
+    }
+
+    fn spec(&self, run: &JobRun) -> (Address<CoordinatorMsg>, SupervisorSpec) {
+        let path = format!("jobs/{}", run.key);
+        let aggregator = Address::new(format!("{path}/aggregator"), MAILBOX);
+        let coordinator = Address::new(format!("{path}/coordinator"), MAILBOX);
+        let s = &self.surroundings;
+        let aggregator_args = AggregatorArgs { blobs: s.blobs.clone() };
+        let coordinator_args =
+            CoordinatorArgs { run: run.clone(), surroundings: s.clone(), aggregator: aggregator.clone() };
+        let spec = SupervisorSpec::new(run.key.to_string())
+            .bind(&Supervisor::unbound(path))
+            .strategy(Strategy::OneForAll)
+            .intensity(MAX_RESTARTS, PERIOD)
+            .backoff(Duration::from_millis(50), Duration::from_secs(5))
+            .child(ChildSpec::role::<Aggregator>("aggregator", &aggregator, aggregator_args, Restart::Permanent))
+            .child(ChildSpec::role::<Coordinator>("coordinator", &coordinator, coordinator_args, Restart::Transient));
+        (coordinator, spec)
+    }
+
+    /// The listener for the supervisor `jobs`: a job that was given up is FAILED, with the cause chain.
+    pub fn on_give_up(scheduler: Address<SchedulerMsg>) -> impl Fn(&ChildEvent) + Send + Sync + 'static {
+        move |event| {
+            let ChildEvent::GaveUp { path, failure } = event else { return };
+            let Some(key) = job_of(path) else { return };
+            let (scheduler, reason) = (scheduler.clone(), failure.to_string());
+            tokio::spawn(async move {
+                while scheduler.tell(SchedulerMsg::GaveUp { key: key.clone(), reason: reason.clone() }).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            });
+        }
+    }
+}
+
+fn job_of(path: &str) -> Option<JobKey> {
+    let (namespace, id) = path.strip_prefix("jobs/")?.split_once('/')?;
+    Some(JobKey::new(namespace.parse().ok()?, id.parse().ok()?))
+}
+
+impl Starter for CoordinatorStarter {
+    fn start(&self, run: JobRun) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + '_>> {
+        Box::pin(async move {
+            let known = self.runs.lock().expect("nothing panics while it holds this lock").get(&run.key).copied();
+            if known == Some(run.run) && self.directory.get(&run.key).is_some() {
+                return Ok(());
+            }
+            self.end(&run.key).await;
+            let (address, spec) = self.spec(&run);
+            self.directory.insert(run.key.clone(), address);
+            self.runs.lock().expect("nothing panics while it holds this lock").insert(run.key.clone(), run.run);
+            let started = self.jobs.start_child(ChildSpec::supervisor(spec, Restart::Temporary)).await;
+            if started.is_err() {
+                self.directory.remove(&run.key);
+            }
+            started
+        })
+    }
+
+    fn end<'a>(&'a self, key: &'a JobKey) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            self.runs.lock().expect("nothing panics while it holds this lock").remove(key);
+            if self.directory.remove(key).is_some()
+                && let Err(failure) = self.jobs.stop_child(&key.to_string()).await
+            {
+                tracing::debug!(job = %key, error = %failure, "coordinator was gone already");
+            }
+        })
+    }
+
+    fn stop_run<'a>(&'a self, key: &'a JobKey, run: u32) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(async move {
+            let Some(coordinator) = self.directory.get(key) else { return false };
+            coordinator.tell(CoordinatorMsg::StopRun { run }).await.is_ok()
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! To a job's coordinator, and how the scheduler has one started without knowing what it is.
+
+use crate::wire::TaskReport;
+use nsfl_actor::{Failure, Reply};
+use nsfl_types::{ClientId, JobKey, JobSpec};
+use nsfl_workflow::{RunInput, RunView};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// The run that a coordinator is to drive.
+#[derive(Debug, Clone)]
+pub struct JobRun {
+    /// The job.
+    pub key: JobKey,
+    /// n-th start of the job, from 1.
+    pub run: u32,
+    /// The checked job.
+    pub spec: Arc<JobSpec>,
+}
+
+/// Starts and ends coordinators under the job supervisor. The composition root makes it; the scheduler calls it.
+pub trait Starter: Send + Sync + 'static {
+    /// Starts the coordinator of a run; nothing when it is there.
+    fn start(&self, run: JobRun) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + '_>>;
+    /// Ends the job's coordinator and forgets its address; nothing when absent.
+    fn end<'a>(&'a self, key: &'a JobKey) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+    /// Asks the job's coordinator to stop its run; false when there is none.
+    fn stop_run<'a>(&'a self, key: &'a JobKey, run: u32) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+}
+
+/// To a job's coordinator.
+#[derive(Debug)]
+pub enum CoordinatorMsg {
+    /// A client's report on tasks of this job. The sender is its certificate's identity.
+    Report {
+        /// Who.
+        client: ClientId,
+        /// What.
+        report: TaskReport,
+    },
+    /// End the run.
+    StopRun {
+        /// Which run.
+        run: u32,
+    },
+    /// The run as people see it.
+    View {
+        /// The view.
+        reply: Reply<RunView>,
+    },
+    /// Work that the coordinator had others do comes back as an input of its machine.
+    Input(RunInput),
+}

@@ -1,0 +1,13 @@
+//! What actors say to each other, inside a node and across links.
+//! No behaviour, and by rule no tensors: weights travel as `BlobRef`s and cannot sit in a mailbox.
+
+mod coordinator;
+mod gateway;
+mod scheduler;
+mod selector;
+pub mod wire;
+
+pub use coordinator::{CoordinatorMsg, JobRun, Starter};
+pub use gateway::GatewayMsg;
+pub use scheduler::{JobOperation, JobView, RunEvent, SchedulerMsg};
+pub use selector::{ClientView, Cohort, SelectRequest, SelectorMsg};

@@ -1,0 +1,188 @@
+//! What crosses a link, as bincode behind one version byte. The sender is the certificate's identity, never a field.
+//! Anything larger than a mebibyte is a blob.
+
+use nsfl_types::{BlobRef, ClientId, Code, Metrics, Resource, Runtime, TaskKey};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+
+/// Version of these messages, agreed at the link's handshake as the version of each export.
+pub const VERSION: u16 = 1;
+/// Export index of the client registry: `RegistryReport`s.
+pub const EXPORT_REGISTRY: u16 = 0;
+/// Export index of a client's tasks: `TaskReport`s to the server, `TaskCommand`s to the client.
+pub const EXPORT_TASKS: u16 = 1;
+
+/// What a client offers, told when its link comes up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClientInfo {
+    /// Its id; must be its certificate's.
+    pub client: ClientId,
+    /// Its address as it sees it, for people.
+    pub address: String,
+    /// Operating system.
+    pub os: String,
+    /// Version of the software.
+    pub version: String,
+    /// Runtimes it supports.
+    pub runtimes: Vec<Runtime>,
+    /// A free label that jobs may ask for.
+    pub label: String,
+    /// Tasks it runs at once.
+    pub max_tasks: u32,
+    /// CPU cores, GPUs and memory it offers.
+    pub resource: Resource,
+    /// Data set name to sample count.
+    pub datasets: BTreeMap<String, u64>,
+}
+
+/// What a client is doing, told with each heartbeat.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClientLoad {
+    /// Tasks it has now.
+    pub current_tasks: u32,
+}
+
+/// From a client to the registry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum RegistryReport {
+    /// It is there.
+    Register(ClientInfo),
+    /// It lives.
+    Heartbeat(ClientLoad),
+}
+
+/// From a client on its tasks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum TaskReport {
+    /// Every task it holds, sent on each (re)connect.
+    Inventory {
+        /// The tasks.
+        tasks: Vec<TaskKey>,
+    },
+    /// Its executor runs.
+    Started {
+        /// The task.
+        key: TaskKey,
+    },
+    /// The result is uploaded.
+    Done {
+        /// The task.
+        key: TaskKey,
+        /// The delta, for train tasks.
+        update: Option<BlobRef>,
+        /// What the trainer measured.
+        metrics: Metrics,
+    },
+    /// There is no result.
+    Failed {
+        /// The task.
+        key: TaskKey,
+        /// The stable code.
+        code: Code,
+        /// The reason, with the trainer's last lines.
+        reason: String,
+    },
+}
+
+impl TaskReport {
+    /// The task it is about; none for an inventory.
+    #[must_use]
+    pub fn key(&self) -> Option<&TaskKey> {
+        match self {
+            TaskReport::Inventory { .. } => None,
+            TaskReport::Started { key } | TaskReport::Done { key, .. } | TaskReport::Failed { key, .. } => Some(key),
+        }
+    }
+}
+
+/// A task as the coordinator sends it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskOrder {
+    /// Its identity.
+    pub key: TaskKey,
+    /// The global model to start from.
+    pub base: BlobRef,
+    /// What runs it.
+    pub runtime: Runtime,
+    /// Name of the task on the client.
+    pub task_entry: String,
+    /// The job's parameters, a JSON object.
+    pub parameters: String,
+    /// Data sets it needs.
+    pub datasets: Vec<String>,
+    /// What it needs.
+    pub resource: Resource,
+    /// Its seed.
+    pub seed: u64,
+    /// Time the client has for it, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// From a coordinator to a client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum TaskCommand {
+    /// Run it. For a task that is known: report again how it stands.
+    Run(TaskOrder),
+    /// It is not wanted any more.
+    Cancel {
+        /// The task.
+        key: TaskKey,
+    },
+    /// Its report is safe with the server: forget it.
+    Ack {
+        /// The task.
+        key: TaskKey,
+    },
+    /// Its result was turned down: forget it.
+    Refuse {
+        /// The task.
+        key: TaskKey,
+        /// The stable code.
+        code: Code,
+        /// The reason.
+        reason: String,
+    },
+}
+
+/// A payload that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// Another version than this node speaks.
+    #[error("message version {0}, this node speaks {VERSION}")]
+    Version(u8),
+    /// Not a message of the type expected.
+    #[error("undecodable message")]
+    Decode(#[from] bincode::error::DecodeError),
+    /// Bytes after the message.
+    #[error("{0} bytes after the message")]
+    Trailing(usize),
+}
+
+/// A message cannot grow past what a frame carries.
+const MAX_LEN: usize = 1 << 20;
+
+/// The payload of a message.
+#[must_use]
+pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+    let mut bytes = vec![VERSION as u8];
+    bincode::serde::encode_into_std_write(message, &mut bytes, bincode::config::standard())
+        .expect("writing these plain types to memory cannot fail");
+    bytes
+}
+
+/// The message of a payload. Lengths are checked against what is there before anything is allocated.
+///
+/// # Errors
+/// Another version, another type, or bytes left over.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    let (version, body) = bytes.split_first().ok_or(WireError::Version(0))?;
+    if u16::from(*version) != VERSION {
+        return Err(WireError::Version(*version));
+    }
+    let config = bincode::config::standard().with_limit::<MAX_LEN>();
+    let (message, read) = bincode::serde::decode_from_slice(body, config)?;
+    if read == body.len() { Ok(message) } else { Err(WireError::Trailing(body.len() - read)) }
+}
+
+#[cfg(test)]
+mod tests;

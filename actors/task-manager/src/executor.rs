@@ -1,0 +1,184 @@
+//! One task's executor: drives its machine from record to record, and carries out what the machine asks for. What
+//! takes time runs beside it and comes back as a message. It dies and is restarted freely: the record is the task.
+
+use crate::message::{ExecutorMsg, TaskManagerMsg};
+use crate::order;
+use crate::site::{Site, owner};
+use crate::{train, transfer};
+use nsfl_actor::{Context, Failure, Next, Role, SendError, Timer, now_ms};
+use nsfl_store::TaskRecord;
+use nsfl_types::{TaskKey, Timestamp};
+use nsfl_workflow::{TaskEffect, TaskInput, TaskMachine, TaskPhase};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::AbortHandle;
+
+/// What an executor is started with.
+#[derive(Clone)]
+pub(crate) struct ExecutorArgs {
+    pub(crate) key: TaskKey,
+    pub(crate) site: Arc<Site>,
+}
+
+/// A task's executor. What runs beside it ends with it: a life that fails takes its trainer along.
+pub(crate) struct Executor {
+    key: TaskKey,
+    site: Arc<Site>,
+    /// `None` when there is no record: the task was forgotten and only its end is left to tell.
+    machine: Option<TaskMachine>,
+    recorded: Vec<u8>,
+    timer: Option<Timer>,
+    fetching: bool,
+    uploading: bool,
+    trainer: Option<AbortHandle>,
+}
+
+impl Role for Executor {
+    type Msg = ExecutorMsg;
+    type Args = ExecutorArgs;
+    const KIND: &'static str = "task-executor";
+
+    async fn start(args: ExecutorArgs, ctx: &Context<ExecutorMsg>) -> Result<Self, Failure> {
+        let ExecutorArgs { key, site } = args;
+        let record = site.config.tasks.all().await?.into_iter().find(|record| record.key == key);
+        let mut executor = Self {
+            key,
+            site,
+            machine: None,
+            recorded: Vec::new(),
+            timer: None,
+            fetching: false,
+            uploading: false,
+            trainer: None,
+        };
+        if let Some(record) = record {
+            executor.machine = Some(TaskMachine::restore(&record.snapshot)?);
+            executor.recorded = record.snapshot;
+            executor.step(ctx, TaskMachine::resume).await?;
+        }
+        if executor.is_over() {
+            ctx.spawn(async {}, |_| ExecutorMsg::Gone);
+        }
+        Ok(executor)
+    }
+
+    async fn handle(&mut self, msg: ExecutorMsg, ctx: &Context<ExecutorMsg>) -> Result<Next, Failure> {
+        let input = match msg {
+            ExecutorMsg::Gone => return self.gone().await,
+            ExecutorMsg::Input(input) => input,
+            ExecutorMsg::Tick => TaskInput::Tick,
+            ExecutorMsg::Fetched(ended) => {
+                self.fetching = false;
+                match ended? {
+                    Ok(()) => TaskInput::Fetched,
+                    Err(refusal) => TaskInput::FetchFailed { code: refusal.code, reason: refusal.reason },
+                }
+            }
+            ExecutorMsg::Trained(ended) => {
+                self.trainer = None;
+                TaskInput::TrainerEnded { outcome: ended? }
+            }
+            ExecutorMsg::Uploaded(ended) => {
+                self.uploading = false;
+                if let Err(refusal) = ended? {
+                    tracing::warn!(task = %self.key, code = %refusal.code, reason = refusal.reason, "result not uploaded");
+                    return Ok(Next::Continue);
+                }
+                TaskInput::Uploaded
+            }
+        };
+        self.step(ctx, |machine, now, effects| machine.handle(now, input, effects)).await?;
+        if self.is_over() { self.gone().await } else { Ok(Next::Continue) }
+    }
+
+    fn observe(&self) -> Value {
+        let phase = self.machine.as_ref().map(|machine| json!(machine.phase()));
+        json!({
+            "task": self.key.to_string(),
+            "phase": phase,
+            "fetching": self.fetching,
+            "training": self.trainer.is_some(),
+            "uploading": self.uploading,
+        })
+    }
+}
+
+impl Executor {
+    /// One step of the machine: decide, record, and only then act.
+    async fn step(
+        &mut self,
+        ctx: &Context<ExecutorMsg>,
+        decide: impl FnOnce(&mut TaskMachine, Timestamp, &mut Vec<TaskEffect>),
+    ) -> Result<(), Failure> {
+        let Some(machine) = &mut self.machine else { return Ok(()) };
+        let mut effects = Vec::new();
+        let now = Timestamp(now_ms());
+        decide(machine, now, &mut effects);
+        let (offering, deadline) = (matches!(machine.phase(), TaskPhase::Offering { .. }), machine.deadline());
+        let snapshot = machine.snapshot();
+        if snapshot != self.recorded {
+            self.recorded.clone_from(&snapshot);
+            self.site.config.tasks.put(TaskRecord { key: self.key.clone(), snapshot }).await?;
+        }
+        for effect in effects {
+            self.carry_out(effect, ctx).await?;
+        }
+        self.timer = deadline.map(|at| {
+            let wait = Duration::from_millis(at.since_ms(now) + 1);
+            ctx.send_after(wait, ExecutorMsg::Tick)
+        });
+        if offering {
+            self.tell_manager(TaskManagerMsg::Offering { key: self.key.clone() }).await?;
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, effect: TaskEffect, ctx: &Context<ExecutorMsg>) -> Result<(), Failure> {
+        let (site, key) = (Arc::clone(&self.site), self.key.clone());
+        match effect {
+            TaskEffect::Fetch { base } => {
+                if !std::mem::replace(&mut self.fetching, true) {
+                    ctx.spawn(async move { transfer::fetch(&site, &key, base).await }, ExecutorMsg::Fetched);
+                }
+            }
+            TaskEffect::StartTrainer => {
+                let order = self.machine.as_ref().map(|machine| machine.order().clone());
+                if let (Some(order), None) = (order, &self.trainer) {
+                    let work = async move { train::run(&site, &order).await };
+                    self.trainer = Some(ctx.spawn(work, ExecutorMsg::Trained));
+                }
+            }
+            TaskEffect::KillTrainer => {
+                if let Some(trainer) = self.trainer.take() {
+                    trainer.abort();
+                }
+            }
+            TaskEffect::Upload { blob } => {
+                if !std::mem::replace(&mut self.uploading, true) {
+                    ctx.spawn(async move { transfer::upload(&site, blob).await }, ExecutorMsg::Uploaded);
+                }
+            }
+            TaskEffect::Report { report } => self.site.report(order::to_wire(key, report)),
+            TaskEffect::Forget => self.site.forget(&key).await?,
+        }
+        Ok(())
+    }
+
+    async fn gone(&mut self) -> Result<Next, Failure> {
+        self.tell_manager(TaskManagerMsg::Forgotten { key: self.key.clone() }).await?;
+        Ok(Next::Stop)
+    }
+
+    /// A task manager that is down reads the same from the records when it starts.
+    async fn tell_manager(&self, msg: TaskManagerMsg) -> Result<(), Failure> {
+        match self.site.manager.tell(msg).await {
+            Ok(()) | Err(SendError::Down) => Ok(()),
+            Err(full @ SendError::Full) => Err(Failure::from(full).context("the task manager was not told")),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.machine.as_ref().is_none_or(|machine| *machine.phase() == TaskPhase::Ended)
+    }
+}

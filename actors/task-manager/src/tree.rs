@@ -1,0 +1,46 @@
+//! How the client's actors stand together. Each is restarted alone: what it needs to go on is on record.
+
+use crate::manager::TaskManager;
+use crate::message::TaskManagerMsg;
+use crate::site::{Site, SiteConfig};
+use crate::uplink::{Uplink, UplinkArgs};
+use nsfl_actor::{Address, ChildEvent, ChildSpec, Directory, GiveUp, Restart, Supervisor, SupervisorSpec};
+use nsfl_transport::{BlobClient, Link, LinkEvents};
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+const MANAGER_MAILBOX: usize = 1024;
+const UPLINK_MAILBOX: usize = 1024;
+
+/// The client's tree, to be started or placed under another: executors, task manager, uplink. `connection` is what
+/// `nsfl_transport::connect` gives.
+#[must_use]
+pub fn client_tree(config: SiteConfig, connection: (Link, LinkEvents, BlobClient)) -> SupervisorSpec {
+    let (link, events, transfer) = connection;
+    let executors = Supervisor::unbound("client/executors");
+    let manager = Address::new("client/task-manager", MANAGER_MAILBOX);
+    let uplink = Address::new("client/uplink", UPLINK_MAILBOX);
+    let site = Arc::new(Site {
+        config,
+        transfer,
+        uplink: uplink.clone(),
+        manager: manager.clone(),
+        executors: executors.clone(),
+        running: Directory::new(),
+    });
+    // a task that cannot be worked on is one failed task, not a failed client
+    let told = manager.clone();
+    let executors = SupervisorSpec::new("executors").bind(&executors).give_up(GiveUp::Drop).on_event(move |event| {
+        if let ChildEvent::GaveUp { path, failure } = event {
+            let gave_up = TaskManagerMsg::GaveUp { path: path.clone(), failure: failure.clone() };
+            if let Err(error) = told.try_tell(gave_up) {
+                tracing::error!(path, %error, "task manager not told of an executor given up");
+            }
+        }
+    });
+    let uplink_args = UplinkArgs { site: Arc::clone(&site), link, events: Arc::new(Mutex::new(events)) };
+    SupervisorSpec::new("client")
+        .child(ChildSpec::supervisor(executors, Restart::Permanent))
+        .child(ChildSpec::role::<TaskManager>("task-manager", &manager, site, Restart::Permanent))
+        .child(ChildSpec::role::<Uplink>("uplink", &uplink, uplink_args, Restart::Permanent))
+}

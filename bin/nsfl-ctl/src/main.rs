@@ -1,0 +1,3 @@
+//! The command line: talks REST and nothing else.
+
+fn main() {}

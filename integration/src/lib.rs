@@ -1,0 +1,1 @@
+//! Tests and harness on real processes.

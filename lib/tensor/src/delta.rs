@@ -1,0 +1,100 @@
+//! A client's update: local minus global, written as a stream so that no model is held twice. Neither clipped nor weighed.
+
+use crate::error::shown;
+use crate::{BLOCK_BYTES, Bf16, DType, F16, F32, F64, Float, StreamError, TensorError, UpdateFacts, WeightsView, check_block};
+
+/// Writes `local − base` as a safetensors file: its head, then blocks in canonical order. Floats are subtracted
+/// and rounded once; integer tensors are copied from `local`, for they are combined by their maximum.
+///
+/// # Errors
+/// Other tensors than the base has, a difference that is not finite (what was written is then to be thrown away),
+/// or the sink's own error.
+pub fn write_delta<E>(
+    base: &WeightsView<'_>,
+    local: &WeightsView<'_>,
+    mut write: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<UpdateFacts, StreamError<TensorError, E>> {
+    let layout = base.layout();
+    layout.check_same(local.layout()).map_err(StreamError::Content)?;
+    write(&layout.header_bytes()).map_err(StreamError::Write)?;
+    let mut facts = UpdateFacts::zero(layout.tensors().len());
+    let mut out = vec![0; BLOCK_BYTES.min(layout.data_len())];
+    for (i, spec) in layout.tensors().iter().enumerate() {
+        let blocks = base.tensor(i).chunks(BLOCK_BYTES).zip(local.tensor(i).chunks(BLOCK_BYTES));
+        for (n, (base, local)) in blocks.enumerate() {
+            let out = &mut out[..local.len()];
+            delta_block(spec.dtype, base, local, out);
+            let max = check_block(spec.dtype, out).map_err(|index| {
+                let index = index + n * BLOCK_BYTES / spec.dtype.size();
+                StreamError::Content(TensorError::NotFinite { tensor: shown(&spec.name), index })
+            })?;
+            facts.raise(i, max);
+            write(out).map_err(StreamError::Write)?;
+        }
+    }
+    Ok(facts)
+}
+
+fn delta_block(dtype: DType, base: &[u8], local: &[u8], out: &mut [u8]) {
+    match dtype {
+        DType::F32 => subtract::<F32, 4>(base, local, out),
+        DType::F64 => subtract::<F64, 8>(base, local, out),
+        DType::F16 => subtract::<F16, 2>(base, local, out),
+        DType::Bf16 => subtract::<Bf16, 2>(base, local, out),
+        _ => out.copy_from_slice(local),
+    }
+}
+
+fn subtract<F: Float<N>, const N: usize>(base: &[u8], local: &[u8], out: &mut [u8]) {
+    let (base, local, out) = (base.as_chunks().0, local.as_chunks().0, out.as_chunks_mut().0);
+    for ((out, local), base) in out.iter_mut().zip(local).zip(base) {
+        *out = F::store(F::load(*local) - F::load(*base));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Layout, check_update};
+    use std::convert::Infallible;
+
+    fn model(values: &[f32], count: i64) -> Vec<u8> {
+        let tensors = [("n".to_owned(), DType::I64, vec![]), ("w".to_owned(), DType::F32, vec![values.len()])];
+        let mut file = Layout::new(tensors).unwrap().header_bytes();
+        file.extend_from_slice(&count.to_le_bytes());
+        values.iter().for_each(|v| file.extend_from_slice(&v.to_le_bytes()));
+        file
+    }
+
+    fn delta(base: &[u8], local: &[u8]) -> Result<(Vec<u8>, UpdateFacts), StreamError<TensorError, Infallible>> {
+        let mut file = Vec::new();
+        let views = (WeightsView::parse(base).unwrap(), WeightsView::parse(local).unwrap());
+        let facts = write_delta(&views.0, &views.1, |block| {
+            file.extend_from_slice(block);
+            Ok(())
+        })?;
+        Ok((file, facts))
+    }
+
+    #[test]
+    fn a_delta_is_local_minus_base_across_block_borders_and_keeps_counters() {
+        let len = BLOCK_BYTES / 4 + 3;
+        let base: Vec<f32> = (0..len).map(|i| i as f32 * 0.1).collect();
+        let local: Vec<f32> = base.iter().enumerate().map(|(i, b)| b + (i % 7) as f32).collect();
+        let (file, facts) = delta(&model(&base, 5), &model(&local, 9)).unwrap();
+        let expected: Vec<f32> = local.iter().zip(&base).map(|(l, b)| l - b).collect();
+        assert!(file == model(&expected, 9));
+        let view = WeightsView::parse(&file).unwrap();
+        assert_eq!(check_update(view.layout(), &view).unwrap(), facts);
+    }
+
+    #[test]
+    fn a_delta_that_overflows_is_refused_with_its_index_in_the_tensor() {
+        let len = BLOCK_BYTES / 4 + 3;
+        let mut local = vec![0.0; len];
+        local[len - 1] = 3e38;
+        let base: Vec<f32> = local.iter().map(|v| -v).collect();
+        let e = delta(&model(&base, 0), &model(&local, 0)).unwrap_err();
+        assert_eq!(e.to_string(), format!("tensor 'w' holds a value that is not finite at index {}", len - 1));
+    }
+}

@@ -1,0 +1,22 @@
+//! Named tensors over safetensors bytes: layouts, views, validation, deltas. No IO, no aggregation rule.
+//!
+//! Weights stay bytes. A file's physical order does not matter: everything here walks tensors in the
+//! one canonical order of [`Layout`], and writes files in it.
+
+mod check;
+mod delta;
+mod dtype;
+mod error;
+mod layout;
+mod view;
+
+pub use check::{UpdateFacts, check_block, check_update};
+pub use delta::write_delta;
+pub use dtype::{Bf16, DType, F16, F32, F64, Float};
+pub use error::{StreamError, TensorError};
+pub use layout::{Layout, TensorSpec};
+pub use view::WeightsView;
+
+/// Bytes of one block when weights are streamed: a multiple of every element's size, small enough that
+/// its fixed-point sums stay in a core's second-level cache.
+pub const BLOCK_BYTES: usize = 64 * 1024;

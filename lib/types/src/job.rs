@@ -1,0 +1,11 @@
+//! The job: its document as users write it, the checked form the system works with, its states.
+
+mod document;
+mod spec;
+mod state;
+
+pub use document::{AggregatorDocument, HyperDocument, JobDocument, OneOrMany, ResourceDocument};
+pub use spec::{
+    AggregatorSpec, HyperParameters, JobError, JobSpec, ModelSource, Quorum, Redundancy, Resource, Runtime,
+};
+pub use state::{JobState, JobStatus};

@@ -1,0 +1,89 @@
+//! Every kind of bad job document is refused with the field's path and what is allowed.
+
+use super::*;
+
+fn minimal() -> Value {
+    serde_json::json!({"id": "j", "runtime": "builtin", "task_entry": "classifier", "output": "out"})
+}
+
+fn parse(v: &Value) -> Result<JobSpec, JobError> {
+    JobSpec::parse(v.to_string().as_bytes()).map(|(_, spec)| spec)
+}
+
+fn refused(path: &[&str], value: Value) -> JobError {
+    let mut doc = minimal();
+    let mut at = &mut doc;
+    for p in path {
+        at = &mut at[*p];
+    }
+    *at = value;
+    parse(&doc).expect_err("should be refused")
+}
+
+#[test]
+fn the_defaults_are_those_of_the_specification() {
+    let spec = parse(&minimal()).unwrap();
+    assert_eq!(spec.hyper.max_round_num, 10);
+    assert_eq!((spec.hyper.client_num, spec.hyper.quorum.get()), (1, 1));
+    assert_eq!((spec.hyper.evaluate_interval, spec.hyper.save_interval), (2, 5));
+    assert_eq!(spec.hyper.round_timeout_ms, 3_600_000);
+    assert_eq!(spec.resource, Resource { worker_num: 1, cpu: 1.0, gpu: 0.0, memory_mb: 1000.0 });
+    assert_eq!(spec.model, ModelSource::Init);
+    assert_eq!(spec.aggregator.name, "fedavg");
+}
+
+#[test]
+fn each_bad_field_is_named_with_its_path() {
+    let j = |s: &str| serde_json::from_str::<Value>(s).unwrap();
+    for (path, value, field, says) in [
+        (&["colour"][..], j("1"), "colour", "unknown field"),
+        (&["hyper_parameters"], j(r#"{"rounds":3}"#), "hyper_parameters.rounds", "unknown field"),
+        (&["hyper_parameters"], j(r#"{"client_num":"four"}"#), "hyper_parameters.client_num", "invalid type"),
+        (&["hyper_parameters"], j(r#"{"client_num":0}"#), "hyper_parameters.client_num", "≥ 1"),
+        (&["hyper_parameters"], j(r#"{"client_num":-1}"#), "hyper_parameters.client_num", "invalid value"),
+        (
+            &["hyper_parameters"],
+            j(r#"{"client_num":2,"threshold_client_num":3}"#),
+            "hyper_parameters.threshold_client_num",
+            "1 to client_num (2)",
+        ),
+        (&["hyper_parameters"], j(r#"{"round_timeout":0}"#), "hyper_parameters.round_timeout", "seconds"),
+        (&["redundancy"], j("2.5"), "redundancy", "between 1.0 and 2.0"),
+        (&["runtime"], j(r#""caffe""#), "runtime", "allowed: builtin"),
+        (&["task_entry"], j(r#""nope""#), "task_entry", "classifier, echo"),
+        (&["output"], j(r#""../../etc""#), "output", "storage"),
+        (&["id"], j(r#""a/b""#), "id", "not valid"),
+        (&["resource"], j(r#"{"cpu":-1}"#), "resource.cpu", "≥ 0"),
+        (&["clients"], j(r#"["a","a"]"#), "clients[1]", "twice"),
+        (&["aggregator"], j(r#"{"name":"krum"}"#), "aggregator.name", "fedavg"),
+        (&["aggregator"], j(r#"{"name":"fedavg","params":{"beta":1}}"#), "aggregator.params.beta", "uniform"),
+        (&["optimizer"], j(r#"{"name":"fedprox"}"#), "optimizer", "not offered"),
+        (&["parameters"], j(r#"{"seed":-1}"#), "parameters.seed", "integer"),
+    ] {
+        let e = refused(path, value);
+        assert_eq!(e.field, field, "{e}");
+        assert!(e.problem.contains(says), "{e} should say {says}");
+    }
+}
+
+#[test]
+fn a_missing_field_and_two_model_sources_are_refused() {
+    for field in ["id", "runtime", "task_entry", "output"] {
+        let mut doc = minimal();
+        doc.as_object_mut().unwrap().remove(field);
+        let e = parse(&doc).unwrap_err();
+        assert_eq!((e.field.as_str(), e.problem.as_str()), (field, "is missing and required"));
+    }
+    let mut doc = minimal();
+    doc["model_path"] = "m".into();
+    doc["checkpoint_id"] = "c".into();
+    assert!(parse(&doc).unwrap_err().problem.contains("two model sources"));
+    assert_eq!(JobSpec::parse(b"nonsense").unwrap_err().field, "document");
+}
+
+#[test]
+fn the_cohort_is_never_below_the_target() {
+    assert_eq!(Redundancy::new(1.5).unwrap().cohort(3), 4);
+    assert_eq!(Redundancy::new(1.0).unwrap().cohort(7), 7);
+    assert_eq!(Redundancy::new(2.0).unwrap().cohort(u32::MAX), u32::MAX);
+}

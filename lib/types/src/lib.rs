@@ -1,0 +1,21 @@
+//! The words every crate shares: identities, digests, instants, the checked job document, error codes.
+//! No behaviour beyond checking; no IO, no clock.
+
+mod blob;
+mod code;
+mod id;
+mod job;
+mod metrics;
+mod task;
+mod time;
+
+pub use blob::{BlobRef, Digest, DigestError};
+pub use code::{Code, Refusal};
+pub use id::{ClientId, IdError, JobId, JobKey, Namespace};
+pub use job::{
+    AggregatorDocument, AggregatorSpec, HyperDocument, HyperParameters, JobDocument, JobError, JobSpec, JobState,
+    JobStatus, ModelSource, OneOrMany, Quorum, Redundancy, Resource, ResourceDocument, Runtime,
+};
+pub use metrics::Metrics;
+pub use task::{TaskKey, TaskKind, seed_for};
+pub use time::Timestamp;

@@ -1,0 +1,260 @@
+//! One run of a job as its coordinator drives it: model, rounds, evaluation, checkpoints, end. It owns the round
+//! that was opened last. It neither sends nor sums anything itself.
+
+mod message;
+mod plan;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use message::{Member, RunEffect, RunInput};
+pub use plan::{RetryPolicy, RunPlan};
+pub use view::RunView;
+
+use crate::round::{RoundInput, RoundMachine};
+use crate::snapshot::{self, SnapshotError};
+use nsfl_types::{BlobRef, ClientId, Code, TaskKey, TaskKind, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What a run is doing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunPhase {
+    /// Not begun.
+    New,
+    /// The first model is being made.
+    Initialising,
+    /// The round's clients are being chosen.
+    Selecting,
+    /// The last attempt failed; the next begins then.
+    Pausing { until: Timestamp },
+    /// Tasks are out.
+    Collecting,
+    /// The updates are being summed, or will be again at `retry_at` after so many failures.
+    Aggregating { failures: u32, retry_at: Option<Timestamp> },
+    /// The checkpoint is being saved, or will be again at `retry_at` after so many failures.
+    Saving { failures: u32, retry_at: Option<Timestamp> },
+    /// Ended with a model.
+    Finished { model: BlobRef },
+    /// Ended with a reason.
+    Failed { code: Code, reason: String },
+    /// Ended because it was told to.
+    Stopped,
+}
+
+/// An accuracy and the round whose model has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluated {
+    /// The round.
+    pub round: u32,
+    /// 0 to 1.
+    pub accuracy: f64,
+}
+
+/// The state machine of one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunMachine {
+    plan: RunPlan,
+    phase: RunPhase,
+    round: u32,
+    kind: TaskKind,
+    attempt: u32,
+    model: Option<BlobRef>,
+    evaluated: Option<Evaluated>,
+    /// The round opened last. It is kept when it is over, to answer those who ask again.
+    opened: Option<RoundMachine>,
+}
+
+impl RunMachine {
+    /// A run that waits for `Begin`.
+    #[must_use]
+    pub fn new(plan: RunPlan) -> Self {
+        Self {
+            plan,
+            phase: RunPhase::New,
+            round: 0,
+            kind: TaskKind::Train,
+            attempt: 1,
+            model: None,
+            evaluated: None,
+            opened: None,
+        }
+    }
+
+    /// Takes in what happened. Time comes first: what is due at `now` is done before the input is looked at.
+    pub fn handle(&mut self, now: Timestamp, input: RunInput, effects: &mut Vec<RunEffect>) {
+        self.pass_time(now, effects);
+        match input {
+            RunInput::Begin { initial } => self.begin(initial, effects),
+            RunInput::ModelReady { model } => self.model_ready(model, effects),
+            RunInput::ModelFailed { code, reason } if self.phase == RunPhase::Initialising => {
+                self.fail(code, format!("no initial model: {reason}"), effects);
+            }
+            RunInput::ModelFailed { .. } | RunInput::Tick => {}
+            RunInput::CohortSelected { round, attempt, kind, clients } => {
+                if self.is_selecting(round, attempt, kind) {
+                    self.open_round(now, clients, effects);
+                }
+            }
+            RunInput::NoCohort { round, attempt, kind, reason } => {
+                if self.is_selecting(round, attempt, kind) {
+                    self.no_cohort(now, reason, effects);
+                }
+            }
+            RunInput::TaskStarted { key } => {
+                if self.knows(&key) {
+                    self.in_round(now, RoundInput::Started { client: key.client }, effects);
+                }
+            }
+            RunInput::UpdateStored { key, update } => {
+                self.answer(now, key, effects, |client| RoundInput::Stored { client, update });
+            }
+            RunInput::UpdateRefused { key, code, reason } => {
+                self.answer(now, key, effects, |client| RoundInput::Refused { client, code, reason });
+            }
+            RunInput::TaskFailed { key, code, reason } => {
+                self.answer(now, key, effects, |client| RoundInput::Failed { client, code, reason });
+            }
+            RunInput::ClientReported { client, tasks } => self.reconcile(&client, &tasks, effects),
+            RunInput::Aggregated { round, attempt, model } => {
+                if self.is_aggregating(round, attempt) {
+                    self.aggregated(model, effects);
+                }
+            }
+            RunInput::AggregateFailed { round, attempt, code, reason } => {
+                if self.is_aggregating(round, attempt) {
+                    self.step_failed(now, code, &reason, effects);
+                }
+            }
+            RunInput::CheckpointSaved { round } => {
+                if self.is_saving(round) {
+                    self.round_done(effects);
+                }
+            }
+            RunInput::CheckpointFailed { round, code, reason } => {
+                if self.is_saving(round) {
+                    self.step_failed(now, code, &reason, effects);
+                }
+            }
+            RunInput::Stop => self.stop(now, effects),
+        }
+    }
+
+    /// When it wants a `Tick`.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match &self.phase {
+            RunPhase::Pausing { until } => Some(*until),
+            RunPhase::Collecting => self.opened.as_ref().and_then(RoundMachine::deadline),
+            RunPhase::Aggregating { retry_at, .. } | RunPhase::Saving { retry_at, .. } => *retry_at,
+            _ => None,
+        }
+    }
+
+    /// After a restart: what is still owed, to clients first.
+    pub fn resume(&self, effects: &mut Vec<RunEffect>) {
+        if let Some(round) = &self.opened {
+            round.resume(effects);
+        }
+        effects.extend(self.pending_step());
+    }
+
+    /// What it does.
+    #[must_use]
+    pub fn phase(&self) -> &RunPhase {
+        &self.phase
+    }
+
+    /// What it is to do.
+    #[must_use]
+    pub fn plan(&self) -> &RunPlan {
+        &self.plan
+    }
+
+    /// Whether it has ended; nothing happens any more, late clients are still answered.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, RunPhase::Finished { .. } | RunPhase::Failed { .. } | RunPhase::Stopped)
+    }
+
+    /// The machine as bytes.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        snapshot::encode(self)
+    }
+
+    /// The machine from `snapshot`'s bytes.
+    ///
+    /// # Errors
+    /// The bytes are of another version or no snapshot.
+    pub fn restore(bytes: &[u8]) -> Result<Self, SnapshotError> {
+        snapshot::decode("run machine", bytes)
+    }
+
+    /// The opened round, if it is the attempt at work.
+    fn current_round(&self) -> Option<&RoundMachine> {
+        self.opened.as_ref().filter(|opened| {
+            let id = opened.id();
+            (id.round, id.kind, id.attempt) == (self.round, self.kind, self.attempt)
+        })
+    }
+
+    fn is_selecting(&self, round: u32, attempt: u32, kind: TaskKind) -> bool {
+        let asked = (self.round, self.attempt, self.kind);
+        self.phase == RunPhase::Selecting && asked == (round, attempt, kind)
+    }
+
+    fn is_aggregating(&self, round: u32, attempt: u32) -> bool {
+        let asked = matches!(self.phase, RunPhase::Aggregating { retry_at: None, .. });
+        asked && (self.round, self.attempt) == (round, attempt)
+    }
+
+    fn is_saving(&self, round: u32) -> bool {
+        matches!(self.phase, RunPhase::Saving { retry_at: None, .. }) && self.round == round
+    }
+
+    fn knows(&self, key: &TaskKey) -> bool {
+        self.opened.as_ref().is_some_and(|opened| opened.id().has(key))
+    }
+
+    /// Hands a client's word to the round it belongs to; refuses it when that round is gone or never was.
+    fn answer(
+        &mut self,
+        now: Timestamp,
+        key: TaskKey,
+        effects: &mut Vec<RunEffect>,
+        input: impl FnOnce(ClientId) -> RoundInput,
+    ) {
+        if self.knows(&key) {
+            self.in_round(now, input(key.client), effects);
+            return;
+        }
+        let ours = key.job == self.plan.job && key.run == self.plan.run;
+        let (code, reason) = match ours && (key.round, key.kind, key.attempt) < (self.round, self.kind, self.attempt) {
+            true => (Code::Late, "the round is closed"),
+            false => (Code::Stale, "the task is not one of this run"),
+        };
+        effects.push(RunEffect::RefuseUpdate { key, code, reason: reason.to_owned() });
+    }
+
+    /// Brings a client that came back up to date: what it lacks, what it need not keep.
+    fn reconcile(&self, client: &ClientId, tasks: &[TaskKey], effects: &mut Vec<RunEffect>) {
+        let opened = self.opened.as_ref();
+        let owed = opened.filter(|round| round.awaits(client));
+        if let Some(round) = owed {
+            let key = round.id().task(client);
+            if !tasks.contains(&key) {
+                effects.push(RunEffect::SendTask { key, base: round.base() });
+            }
+        }
+        for key in tasks.iter().filter(|key| key.job == self.plan.job && key.client == *client) {
+            let round = opened.filter(|round| round.id().has(key));
+            match round.and_then(|round| round.members().get(client)) {
+                Some(_) if owed.is_some() => {}
+                Some(crate::MemberState::Accepted { .. }) => effects.push(RunEffect::AckUpdate { key: key.clone() }),
+                _ => effects.push(RunEffect::CancelTask { key: key.clone() }),
+            }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The steps of a run and what follows each. Which input is stale was decided before (see `run`).
+
+use super::{Evaluated, RunEffect, RunMachine, RunPhase};
+use crate::round::{RoundId, RoundInput, RoundMachine, RoundOutcome, RoundRules};
+use nsfl_types::{BlobRef, ClientId, Code, Metrics, TaskKind, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl RunMachine {
+    pub(super) fn begin(&mut self, initial: Option<BlobRef>, effects: &mut Vec<RunEffect>) {
+        if self.phase != RunPhase::New {
+            return;
+        }
+        self.phase = RunPhase::Initialising;
+        match initial {
+            Some(model) => self.model_ready(model, effects),
+            None => effects.push(RunEffect::InitModel),
+        }
+    }
+
+    pub(super) fn model_ready(&mut self, model: BlobRef, effects: &mut Vec<RunEffect>) {
+        if self.phase == RunPhase::Initialising {
+            self.model = Some(model);
+            self.round = 1;
+            self.select(TaskKind::Train, 1, effects);
+        }
+    }
+
+    /// What is due at `now`.
+    pub(super) fn pass_time(&mut self, now: Timestamp, effects: &mut Vec<RunEffect>) {
+        match &mut self.phase {
+            RunPhase::Pausing { until } if *until <= now => self.select(self.kind, self.attempt, effects),
+            RunPhase::Collecting => self.in_round(now, RoundInput::Tick, effects),
+            RunPhase::Aggregating { retry_at, .. } | RunPhase::Saving { retry_at, .. }
+                if retry_at.is_some_and(|at| at <= now) =>
+            {
+                *retry_at = None;
+                effects.extend(self.pending_step());
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets the opened round handle the input and goes on when that ended it.
+    pub(super) fn in_round(&mut self, now: Timestamp, input: RoundInput, effects: &mut Vec<RunEffect>) {
+        let Some(round) = &mut self.opened else { return };
+        round.handle(now, input, effects);
+        if self.phase != RunPhase::Collecting {
+            return;
+        }
+        match (round.outcome().cloned(), self.kind) {
+            (None, _) => {}
+            (Some(RoundOutcome::Complete), TaskKind::Train) => {
+                self.phase = RunPhase::Aggregating { failures: 0, retry_at: None };
+                effects.extend(self.pending_step());
+            }
+            (Some(RoundOutcome::Complete), TaskKind::Evaluate) => {
+                let accuracy = round.metrics().get("accuracy");
+                self.evaluated =
+                    accuracy.map(|accuracy| Evaluated { round: self.round, accuracy }).or(self.evaluated.take());
+                self.close_round(RoundOutcome::Complete, None, effects);
+                self.save(effects);
+            }
+            (Some(RoundOutcome::Failed { code, reason }), _) => {
+                self.close_round(RoundOutcome::Failed { code, reason: reason.clone() }, None, effects);
+                self.retire_updates(effects);
+                self.attempt_failed(now, code, &reason, effects);
+            }
+        }
+    }
+
+    pub(super) fn open_round(&mut self, now: Timestamp, clients: Vec<ClientId>, effects: &mut Vec<RunEffect>) {
+        let Some(base) = self.model else { return };
+        let cohort: BTreeSet<ClientId> = clients.into_iter().collect();
+        if cohort.len() < self.plan.quorum as usize {
+            let reason = format!("{} clients were selected, quorum {}", cohort.len(), self.plan.quorum);
+            return self.no_cohort(now, reason, effects);
+        }
+        let (round, attempt, kind) = (self.round, self.attempt, self.kind);
+        let id = RoundId { job: self.plan.job.clone(), run: self.plan.run, round, attempt, kind };
+        let rules = RoundRules {
+            quorum: self.plan.quorum,
+            close_at_threshold: self.plan.close_at_threshold,
+            deadline: now.plus_ms(self.plan.round_timeout_ms),
+        };
+        self.opened = Some(RoundMachine::open(id, base, rules, cohort, effects));
+        self.phase = RunPhase::Collecting;
+    }
+
+    pub(super) fn no_cohort(&mut self, now: Timestamp, reason: String, effects: &mut Vec<RunEffect>) {
+        self.close_round(RoundOutcome::Failed { code: Code::NoClients, reason: reason.clone() }, None, effects);
+        self.attempt_failed(now, Code::NoClients, &reason, effects);
+    }
+
+    pub(super) fn aggregated(&mut self, model: BlobRef, effects: &mut Vec<RunEffect>) {
+        let previous = self.model.replace(model);
+        self.close_round(RoundOutcome::Complete, Some(model), effects);
+        self.retire_updates(effects);
+        effects.extend(previous.filter(|old| *old != model).map(|model| RunEffect::RetireModel { model }));
+        if self.plan.evaluates(self.round) {
+            self.select(TaskKind::Evaluate, 1, effects);
+        } else {
+            self.save(effects);
+        }
+    }
+
+    /// An aggregation or a checkpoint failed: the same again after a pause, a few times.
+    pub(super) fn step_failed(&mut self, now: Timestamp, code: Code, reason: &str, effects: &mut Vec<RunEffect>) {
+        let (what, failures, retry_at) = match &mut self.phase {
+            RunPhase::Aggregating { failures, retry_at } => ("aggregation", failures, retry_at),
+            RunPhase::Saving { failures, retry_at } => ("checkpoint", failures, retry_at),
+            _ => return,
+        };
+        *failures += 1;
+        if *failures < self.plan.retry.max_attempts {
+            *retry_at = Some(now.plus_ms(self.plan.retry.pause_ms(*failures)));
+            return;
+        }
+        let reason = format!("the {what} of round {} failed {failures} times, last: {reason}", self.round);
+        self.give_up_round(now, code, &reason, effects);
+        self.fail(code, reason, effects);
+    }
+
+    pub(super) fn round_done(&mut self, effects: &mut Vec<RunEffect>) {
+        effects.push(RunEffect::Progress { done: self.round, total: self.plan.max_round_num });
+        match self.model {
+            Some(model) if self.plan.is_last(self.round) => {
+                self.phase = RunPhase::Finished { model };
+                effects.extend(self.pending_step());
+            }
+            _ => {
+                self.round += 1;
+                self.select(TaskKind::Train, 1, effects);
+            }
+        }
+    }
+
+    pub(super) fn fail(&mut self, code: Code, reason: String, effects: &mut Vec<RunEffect>) {
+        self.phase = RunPhase::Failed { code, reason };
+        effects.extend(self.pending_step());
+    }
+
+    pub(super) fn stop(&mut self, now: Timestamp, effects: &mut Vec<RunEffect>) {
+        if self.is_over() {
+            effects.extend(self.pending_step());
+            return;
+        }
+        self.give_up_round(now, Code::Cancelled, "the job was stopped", effects);
+        self.phase = RunPhase::Stopped;
+        effects.extend(self.pending_step());
+    }
+
+    /// The effect whose answer, or whose effect on the job, the run waits for.
+    pub(super) fn pending_step(&self) -> Option<RunEffect> {
+        let (round, attempt, kind) = (self.round, self.attempt, self.kind);
+        let accuracy = self.evaluated.as_ref().filter(|e| e.round == round).map(|e| e.accuracy);
+        match &self.phase {
+            RunPhase::New | RunPhase::Pausing { .. } | RunPhase::Collecting => None,
+            RunPhase::Initialising => Some(RunEffect::InitModel),
+            RunPhase::Selecting => Some(RunEffect::SelectCohort { round, attempt, kind, count: self.plan.cohort }),
+            RunPhase::Aggregating { retry_at: Some(_), .. } | RunPhase::Saving { retry_at: Some(_), .. } => None,
+            RunPhase::Aggregating { .. } => self.opened.as_ref().map(|opened| RunEffect::Aggregate {
+                round,
+                attempt,
+                base: opened.base(),
+                members: opened.accepted(),
+            }),
+            RunPhase::Saving { .. } => self.model.map(|model| RunEffect::SaveCheckpoint { round, model, accuracy }),
+            RunPhase::Finished { model } => Some(RunEffect::Finished { model: *model, round, accuracy }),
+            RunPhase::Failed { code, reason } => Some(RunEffect::Failed { code: *code, reason: reason.clone() }),
+            RunPhase::Stopped => Some(RunEffect::Stopped),
+        }
+    }
+
+    fn select(&mut self, kind: TaskKind, attempt: u32, effects: &mut Vec<RunEffect>) {
+        (self.kind, self.attempt) = (kind, attempt);
+        self.phase = RunPhase::Selecting;
+        effects.extend(self.pending_step());
+    }
+
+    fn save(&mut self, effects: &mut Vec<RunEffect>) {
+        if self.plan.saves(self.round) {
+            self.phase = RunPhase::Saving { failures: 0, retry_at: None };
+            effects.extend(self.pending_step());
+        } else {
+            self.round_done(effects);
+        }
+    }
+
+    /// The next attempt after a pause. After the last one a train round ends the run and an evaluate round is skipped.
+    fn attempt_failed(&mut self, now: Timestamp, code: Code, reason: &str, effects: &mut Vec<RunEffect>) {
+        if self.attempt < self.plan.retry.max_attempts {
+            self.phase = RunPhase::Pausing { until: now.plus_ms(self.plan.retry.pause_ms(self.attempt)) };
+            self.attempt += 1;
+        } else if self.kind == TaskKind::Evaluate {
+            self.save(effects);
+        } else {
+            let reason = format!("round {} failed {} times, last: {reason}", self.round, self.attempt);
+            self.fail(code, reason, effects);
+        }
+    }
+
+    /// Closes a round whose updates will not be summed, if there is one.
+    fn give_up_round(&mut self, now: Timestamp, code: Code, reason: &str, effects: &mut Vec<RunEffect>) {
+        if !matches!(self.phase, RunPhase::Collecting | RunPhase::Aggregating { .. }) {
+            return;
+        }
+        if let Some(round) = &mut self.opened {
+            round.handle(now, RoundInput::GiveUp { reason: reason.to_owned() }, effects);
+        }
+        self.close_round(RoundOutcome::Failed { code, reason: reason.to_owned() }, None, effects);
+        self.retire_updates(effects);
+    }
+
+    fn close_round(&self, outcome: RoundOutcome, model: Option<BlobRef>, effects: &mut Vec<RunEffect>) {
+        let (members, metrics) = match self.current_round() {
+            Some(opened) => (opened.members().clone(), opened.metrics()),
+            None => (BTreeMap::new(), Metrics::default()),
+        };
+        let (round, attempt, kind) = (self.round, self.attempt, self.kind);
+        effects.push(RunEffect::RoundClosed { round, attempt, kind, outcome, members, metrics, model });
+    }
+
+    /// Before the next tasks are sent: a task done again may give the same bytes, which must then stay.
+    fn retire_updates(&self, effects: &mut Vec<RunEffect>) {
+        let members = self.opened.iter().flat_map(RoundMachine::accepted);
+        let updates: BTreeSet<BlobRef> = members.filter_map(|member| member.update.blob).collect();
+        effects.extend(updates.into_iter().map(|update| RunEffect::RetireUpdate { update }));
+    }
+}

@@ -1,0 +1,17 @@
+//! The clock actors read: wall time at the start of the process plus monotonic time since.
+//! It never jumps while a process lives, and it follows tokio's paused time in tests.
+
+use std::sync::OnceLock;
+use std::time::SystemTime;
+use tokio::time::Instant;
+
+/// Milliseconds since the Unix epoch.
+pub fn now_ms() -> u64 {
+    static START: OnceLock<(u64, Instant)> = OnceLock::new();
+    let (wall_ms, start) = START.get_or_init(|| {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        (u64::try_from(since.as_millis()).unwrap_or(u64::MAX), Instant::now())
+    });
+    let elapsed = Instant::now().saturating_duration_since(*start);
+    wall_ms.saturating_add(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}

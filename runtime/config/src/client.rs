@@ -1,0 +1,198 @@
+//! What a client's configuration holds, with every default. Not its identity: that is in the certificate.
+
+use crate::checked::{self, Check, constant};
+use crate::{Bytes, ConfigError, Count, Millis, ServerAddress, Store, Tls, datasets, load};
+use nsfl_telemetry::LogConfig;
+use nsfl_types::Runtime;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A client. Required: `server`, `data_dir`, `tls`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientConfig {
+    /// The server's links, `host:port`.
+    pub server: ServerAddress,
+    /// Folder of everything this client keeps. Made when missing.
+    #[serde(deserialize_with = "checked::path")]
+    pub data_dir: PathBuf,
+    /// Free text that jobs may select by. Default empty.
+    #[serde(default)]
+    pub label: String,
+    /// Tasks at the same time. Default 1.
+    #[serde(default = "max_tasks")]
+    pub max_tasks: Count,
+    /// What this client can train with. Default `["builtin"]`.
+    #[serde(default = "runtimes", deserialize_with = "checked::distinct")]
+    pub runtimes: Vec<Runtime>,
+    /// State and resources are reported this often. Default 5 s.
+    #[serde(default = "heartbeat_ms")]
+    pub heartbeat_ms: Millis,
+    /// Longest time from the signal to stop until the process ends. Default 10 s.
+    #[serde(default = "shutdown_ms")]
+    pub shutdown_ms: Millis,
+    /// Data set name to local path; in the file also the path of a JSON file that holds such a map. Default none.
+    #[serde(default, deserialize_with = "datasets::anchored")]
+    pub datasets: BTreeMap<String, PathBuf>,
+    /// What tasks may use together.
+    #[serde(default)]
+    pub resource: ResourceLimits,
+    /// Certificates of the link.
+    pub tls: Tls,
+    /// The link to the server.
+    #[serde(default, deserialize_with = "checked::section")]
+    pub link: ClientLink,
+    /// What bounds disk.
+    #[serde(default)]
+    pub limits: ClientLimits,
+    /// How the stores write.
+    #[serde(default)]
+    pub store: Store,
+    /// What bounds each trainer process.
+    #[serde(default)]
+    pub trainer: TrainerLimits,
+    /// Logs, on standard error.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+impl ClientConfig {
+    /// Defaults, then `file`, then `NSFL_…` variables of this process, then `flags` (any serde map; null means not given).
+    ///
+    /// # Errors
+    /// A file is unreadable, or the first value that cannot be accepted: where it stands, its key, what is allowed.
+    pub fn load(file: Option<&Path>, flags: impl Serialize) -> Result<Self, ConfigError> {
+        Self::load_with(file, load::process_environment(), flags)
+    }
+
+    /// As `load`, with these environment variables instead of the process's.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn load_with(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: impl Serialize,
+    ) -> Result<Self, ConfigError> {
+        load::extract(&datasets::inlined(load::layers(file, environment, flags)?)?)
+    }
+
+    /// The effective configuration as TOML. It holds paths of keys, no keys.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        load::describe(self)
+    }
+}
+
+/// `[resource]`: what this client offers to all its tasks together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResourceLimits {
+    /// CPU cores. Default 1.0.
+    #[serde(deserialize_with = "checked::amount")]
+    pub cpu: f64,
+    /// GPUs. Default 0.0.
+    #[serde(deserialize_with = "checked::amount")]
+    pub gpu: f64,
+    /// Memory in MB. Default 1000.0.
+    #[serde(deserialize_with = "checked::amount")]
+    pub memory_mb: f64,
+}
+
+impl Default for ResourceLimits {
+    fn default() -> Self {
+        Self { cpu: 1.0, gpu: 0.0, memory_mb: 1000.0 }
+    }
+}
+
+/// `[link]`: the client's end of the link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClientLink {
+    /// Longest time one try to connect may take. Default 10 s.
+    pub connect_timeout_ms: Millis,
+    /// Wait before the second try to connect; it doubles, with jitter. Default 200 ms.
+    pub retry_base_ms: Millis,
+    /// Longest wait between two tries. The client never gives up. Default 30 s.
+    pub retry_max_ms: Millis,
+    /// Without a frame for this long the link is cut and dialled again. Default 15 s.
+    pub unreachable_ms: Millis,
+    /// Longest control frame; anything larger is a blob. Default 2 MiB.
+    pub max_frame_bytes: Bytes,
+}
+
+impl Default for ClientLink {
+    fn default() -> Self {
+        Self {
+            connect_timeout_ms: constant!(Millis, 10_000),
+            retry_base_ms: constant!(Millis, 200),
+            retry_max_ms: constant!(Millis, 30_000),
+            unreachable_ms: constant!(Millis, 15_000),
+            max_frame_bytes: constant!(Bytes, 2 << 20),
+        }
+    }
+}
+
+impl Check for ClientLink {
+    fn check(&self) -> Result<(), String> {
+        checked::rising(&[("retry_base_ms", self.retry_base_ms), ("retry_max_ms", self.retry_max_ms)])
+    }
+}
+
+/// `[limits]`: what bounds disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClientLimits {
+    /// Largest model this client fetches. Default 16 GiB.
+    pub max_blob_bytes: Bytes,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self { max_blob_bytes: constant!(Bytes, 16 << 30) }
+    }
+}
+
+/// `[trainer]`: what bounds each trainer process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainerLimits {
+    /// Time from asking a trainer to stop until it is killed. Default 5 s.
+    pub grace_ms: Millis,
+    /// Last bytes kept of each of its output streams. Default 64 KiB.
+    pub log_bytes: Bytes,
+    /// Address space of one trainer in bytes. Default none: what the task's resource says is not enforced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<Bytes>,
+    /// CPU seconds of one trainer. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_seconds: Option<Count>,
+}
+
+impl Default for TrainerLimits {
+    fn default() -> Self {
+        Self {
+            grace_ms: constant!(Millis, 5_000),
+            log_bytes: constant!(Bytes, 64 << 10),
+            memory_bytes: None,
+            cpu_seconds: None,
+        }
+    }
+}
+
+fn max_tasks() -> Count {
+    constant!(Count, 1)
+}
+
+fn runtimes() -> Vec<Runtime> {
+    vec![Runtime::Builtin]
+}
+
+fn heartbeat_ms() -> Millis {
+    constant!(Millis, 5_000)
+}
+
+fn shutdown_ms() -> Millis {
+    constant!(Millis, 10_000)
+}

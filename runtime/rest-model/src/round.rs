@@ -1,0 +1,101 @@
+//! The rounds of a job's run, the clients of the one that is open, and the metrics as series.
+
+use crate::Time;
+use nsfl_types::{ClientId, Digest, Metrics, TaskKind};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A global model by content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Model {
+    /// SHA-256 of the file, 64 hex digits.
+    pub sha256: Digest,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// One attempt of a round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Round {
+    /// Round, from 1.
+    pub round: u32,
+    /// Attempt, from 1.
+    pub attempt: u32,
+    /// `train` or `evaluate`.
+    pub kind: TaskKind,
+    /// `open`, `complete` or `failed`.
+    pub state: String,
+    /// Why it failed; empty otherwise.
+    pub reason: String,
+    /// When its tasks went out.
+    pub opened: Time,
+    /// When it closed.
+    pub closed: Option<Time>,
+    /// Clients invited.
+    pub cohort: u32,
+    /// Updates counted.
+    pub accepted: u32,
+    /// Weighted mean of the members' metrics.
+    pub metrics: Metrics,
+    /// The global model after it.
+    pub model: Option<Model>,
+}
+
+/// One client's part of the newest round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// The client.
+    pub client: ClientId,
+    /// Its attempt of the round.
+    pub attempt: u32,
+    /// `train` or `evaluate`.
+    pub kind: TaskKind,
+    /// `invited`, `started`, `accepted`, `refused`, `failed` or `straggler`.
+    pub state: String,
+    /// Its metrics, once accepted.
+    pub metrics: Metrics,
+    /// Why it was refused or failed, for scripts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The same in a sentence; empty otherwise.
+    pub reason: String,
+    /// When it came to this state.
+    pub at: Time,
+}
+
+/// The newest round of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CurrentRound {
+    /// Its number.
+    pub round: u32,
+    /// Clients that have not replied yet; empty when no round is open.
+    pub awaited: Vec<ClientId>,
+    /// When the round stops waiting; `null` when no round is open.
+    pub deadline: Option<Time>,
+    /// Each client's part.
+    pub members: Vec<Member>,
+}
+
+/// The rounds of a job's last run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rounds {
+    /// The run, from 1; 0 before the first.
+    pub run: u32,
+    /// By round, kind and attempt.
+    pub rounds: Vec<Round>,
+    /// The newest one in detail; `null` before the first.
+    pub current: Option<CurrentRound>,
+}
+
+/// The metrics of a job's last run: for each metric a value a complete round, `null` where it was not measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobMetrics {
+    /// The run, from 1; 0 before the first.
+    pub run: u32,
+    /// The rounds the lists run over.
+    pub rounds: Vec<u32>,
+    /// As the clients measured while training.
+    pub train: BTreeMap<String, Vec<Option<f64>>>,
+    /// As the clients measured the global model.
+    pub evaluate: BTreeMap<String, Vec<Option<f64>>>,
+}

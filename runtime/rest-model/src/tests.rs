@@ -1,0 +1,164 @@
+//! The bodies as they go over the wire, and that each reads back.
+
+use super::*;
+use nsfl_types::{Code, Digest, JobDocument, JobState, JobStatus, Metrics, Resource, Runtime, TaskKind, Timestamp};
+use serde::{Serialize, de::DeserializeOwned};
+use std::fmt::Debug;
+
+fn at(seconds: u64) -> Time {
+    Time(Timestamp(1_700_000_000_000 + seconds * 1000))
+}
+
+fn reads_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(body: &T) {
+    let text = serde_json::to_string(body).unwrap();
+    assert_eq!(&serde_json::from_str::<T>(&text).unwrap(), body);
+}
+
+fn metrics(items: &[(&str, f64)]) -> Metrics {
+    Metrics(items.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect())
+}
+
+#[test]
+fn an_answer_without_a_body_is_its_state_and_why() {
+    assert_eq!(serde_json::to_string(&Answer::successful()).unwrap(), r#"{"state":"SUCCESSFUL"}"#);
+    let failed = Answer::failed(Code::JobExists, "job 'j' exists");
+    assert_eq!(
+        serde_json::to_string(&failed).unwrap(),
+        r#"{"state":"FAILED","reason":"job 'j' exists","code":"job-exists"}"#
+    );
+    reads_back(&failed);
+}
+
+#[test]
+fn a_job_is_its_document_with_what_the_server_set_beside_it() {
+    let document = r#"{"id":"digits","runtime":"builtin","clients":["c1","c2"],"task_entry":"classifier",
+        "output":"out","hyper_parameters":{"max_round_num":3,"round_timeout":1.5},"parameters":{"epochs":5}}"#;
+    let job = Job {
+        document: serde_json::from_str::<JobDocument>(document).unwrap(),
+        namespace: "default".into(),
+        create_time: at(0),
+        start_time: Some(at(1)),
+        run: 1,
+        status: JobStatus { state: JobState::Running, reason: String::new(), progress: 33 },
+        checkpoints: [("r1-5".to_owned(), Checkpoint { accuracy: Some(0.5), path: "out/m.safetensors".into() })].into(),
+    };
+    insta::assert_json_snapshot!(job);
+    reads_back(&job);
+    reads_back(&Jobs { jobs: vec![job] });
+}
+
+#[test]
+fn a_job_of_a_newer_server_is_still_read() {
+    let text = r#"{"id":"j","brand_new":1,"namespace":"n","create_time":"2026-01-01T00:00:00Z","start_time":null,
+        "run":0,"status":{"state":"QUEUING","reason":"","progress":0},"checkpoints":{}}"#;
+    assert_eq!(serde_json::from_str::<Job>(text).unwrap().id(), "j");
+}
+
+#[test]
+fn rounds_show_the_attempts_and_who_is_awaited() {
+    let rounds = Rounds {
+        run: 1,
+        rounds: vec![Round {
+            round: 1,
+            attempt: 1,
+            kind: TaskKind::Train,
+            state: "complete".into(),
+            reason: String::new(),
+            opened: at(0),
+            closed: Some(at(9)),
+            cohort: 2,
+            accepted: 2,
+            metrics: metrics(&[("loss", 0.25)]),
+            model: Some(Model { sha256: Digest::of(b"abc"), bytes: 3 }),
+        }],
+        current: Some(CurrentRound {
+            round: 2,
+            awaited: vec!["c2".parse().unwrap()],
+            deadline: Some(at(60)),
+            members: vec![Member {
+                client: "c1".parse().unwrap(),
+                attempt: 1,
+                kind: TaskKind::Train,
+                state: "refused".into(),
+                metrics: Metrics::default(),
+                code: Some("not-finite".into()),
+                reason: "NaN in 'w'".into(),
+                at: at(12),
+            }],
+        }),
+    };
+    insta::assert_json_snapshot!(rounds);
+    reads_back(&rounds);
+}
+
+#[test]
+fn metrics_are_a_list_a_metric() {
+    let body = JobMetrics {
+        run: 1,
+        rounds: vec![1, 2],
+        train: [("loss".to_owned(), vec![Some(0.5), Some(0.25)])].into(),
+        evaluate: [("accuracy".to_owned(), vec![None, Some(0.9)])].into(),
+    };
+    insta::assert_json_snapshot!(body);
+    reads_back(&body);
+}
+
+#[test]
+fn an_event_names_its_kind_and_fields() {
+    let event =
+        Event { id: 7, at: at(3), kind: "round-closed".into(), fields: serde_json::json!({"round": 1, "accepted": 2}) };
+    insta::assert_json_snapshot!(event);
+    reads_back(&Events { events: vec![event], last: 9 });
+}
+
+#[test]
+fn a_client_shows_what_it_offers_and_does() {
+    let client = Client {
+        id: "c1".parse().unwrap(),
+        address: "10.0.0.1".into(),
+        os: "linux".into(),
+        version: "0.1.0".into(),
+        runtimes: vec![Runtime::Builtin, Runtime::Pytorch],
+        label: String::new(),
+        state: "online".into(),
+        max_tasks: 2,
+        current_tasks: 1,
+        resource: Resource { worker_num: 1, cpu: 4.0, gpu: 0.0, memory_mb: 2000.0 },
+        datasets: [("digits".to_owned(), 120)].into(),
+        registered: at(0),
+        last_seen: at(5),
+    };
+    insta::assert_json_snapshot!(client);
+    reads_back(&Clients { clients: vec![client] });
+}
+
+#[test]
+fn an_actor_shows_itself_and_those_below() {
+    let actor = |path: &str, children| Actor {
+        path: path.into(),
+        kind: "scheduler".into(),
+        state: "running".into(),
+        restarts: 1,
+        started: Some(at(0)),
+        mailbox: Mailbox { depth: 1, capacity: 64, high_water: 9, oldest_ms: 2 },
+        handled: 12,
+        busy_us: 340,
+        last_error: Some("store failed".into()),
+        detail: serde_json::json!({"jobs": 1}),
+        children,
+    };
+    let tree = actor("server", vec![actor("server/scheduler", vec![])]);
+    insta::assert_json_snapshot!(tree);
+    reads_back(&tree);
+}
+
+#[test]
+fn version_namespaces_and_a_stored_file() {
+    let bodies = (
+        Version { version: "0.1.0".into(), api: "v1".into() },
+        Namespaces { namespaces: vec!["default".into()] },
+        StoredFile { path: "models/j/m.safetensors".into(), bytes: 3, sha256: Digest::of(b"abc") },
+    );
+    insta::assert_json_snapshot!(bodies);
+    reads_back(&bodies);
+}

@@ -1,0 +1,1 @@
+//! The client's task records on sled: small records only, flushed on each put.

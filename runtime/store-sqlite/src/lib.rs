@@ -1,0 +1,1 @@
+//! Job database on embedded SQLite: WAL, full sync, migrations.

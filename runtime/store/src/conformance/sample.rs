@@ -1,0 +1,107 @@
+//! Records to write: small, and different wherever a backend could mix them up.
+
+use crate::{
+    CheckpointRecord, EventRecord, JobRecord, MemberRecord, MemberState, RoundRecord, RoundState, RunRecord, TaskRecord,
+};
+use nsfl_types::{BlobRef, Code, JobKey, JobState, Metrics, TaskKey, TaskKind, Timestamp};
+
+/// `default/<id>`.
+#[must_use]
+pub fn job_key(id: &str) -> JobKey {
+    JobKey::new("default".parse().unwrap(), id.parse().unwrap())
+}
+
+/// A task of round 1 of `default/<job>`.
+#[must_use]
+pub fn task_key(job: &str, attempt: u32, kind: TaskKind, client: &str) -> TaskKey {
+    TaskKey { job: job_key(job), run: 1, round: 1, attempt, kind, client: client.parse().unwrap() }
+}
+
+/// A queuing job.
+#[must_use]
+pub fn job(id: &str) -> JobRecord {
+    JobRecord {
+        key: job_key(id),
+        document: r#"{"name":"é"}"#.into(),
+        state: JobState::Queuing,
+        snapshot: vec![0, 255, 1],
+        created: Timestamp(u64::MAX),
+        started: None,
+    }
+}
+
+/// Run 1 of a job.
+#[must_use]
+pub fn run(job: &str, generation: u64) -> RunRecord {
+    RunRecord { job: job_key(job), run: 1, generation, snapshot: generation.to_le_bytes().to_vec() }
+}
+
+/// An attempt of a round of run 1.
+#[must_use]
+pub fn round(job: &str, round: u32, kind: TaskKind, attempt: u32) -> RoundRecord {
+    RoundRecord {
+        job: job_key(job),
+        run: 1,
+        round,
+        attempt,
+        kind,
+        state: RoundState::Complete,
+        opened: Timestamp(1),
+        closed: Some(Timestamp(2)),
+        cohort: 3,
+        accepted: 2,
+        metrics: metrics(),
+        model: Some(BlobRef::of(b"model")),
+        reason: String::new(),
+    }
+}
+
+/// A member of round 1 of run 1.
+#[must_use]
+pub fn member(job: &str, attempt: u32, kind: TaskKind, client: &str) -> MemberRecord {
+    MemberRecord {
+        task: task_key(job, attempt, kind, client),
+        state: MemberState::Refused,
+        metrics: metrics(),
+        code: Some(Code::NotFinite),
+        reason: "holds NaN".into(),
+        at: Timestamp(7),
+    }
+}
+
+/// A checkpoint of run 1.
+#[must_use]
+pub fn checkpoint(job: &str, id: &str, round: u32) -> CheckpointRecord {
+    CheckpointRecord {
+        job: job_key(job),
+        id: id.into(),
+        run: 1,
+        round,
+        accuracy: Some(0.1 + 0.2),
+        path: format!("models/{id}.safetensors"),
+        model: BlobRef::of(id.as_bytes()),
+    }
+}
+
+/// An event to append.
+#[must_use]
+pub fn event(job: Option<&str>, kind: &str) -> EventRecord {
+    EventRecord {
+        id: 0,
+        at: Timestamp(9),
+        job: job.map(job_key),
+        kind: kind.into(),
+        fields: serde_json::json!({ "round": 1, "why": "é" }),
+    }
+}
+
+/// A task's record, of `len` bytes.
+#[must_use]
+pub fn task(job: &str, client: &str, len: usize) -> TaskRecord {
+    TaskRecord { key: task_key(job, 1, TaskKind::Train, client), snapshot: vec![7; len] }
+}
+
+/// Numbers that a careless format would not give back to the last bit.
+fn metrics() -> Metrics {
+    Metrics([("accuracy".into(), 0.1 + 0.2), ("loss".into(), 5e-324), ("sample_num".into(), f64::INFINITY)].into())
+}

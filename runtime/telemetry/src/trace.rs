@@ -1,0 +1,118 @@
+//! Trace context as W3C Trace Context, level 1, writes it: one trace id for a round and for every task of it, on any node.
+//! No sampling, no state header, no exporter.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A trace and a place in it. Shown and parsed as a `traceparent` header: `00-<trace id>-<span id>-<flags>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceContext {
+    trace: u128,
+    span: u64,
+    flags: u8,
+}
+
+/// Text that is no `traceparent`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a traceparent: 00-<32 hex digits>-<16 hex digits>-<2 hex digits>, lower case, no id all zero")]
+pub struct TraceError(String);
+
+const SAMPLED: u8 = 1;
+
+impl TraceContext {
+    /// A new trace, with random ids.
+    #[must_use]
+    pub fn root() -> Self {
+        Self { trace: (rand::random::<u128>()).max(1), span: rand::random::<u64>().max(1), flags: SAMPLED }
+    }
+
+    /// Another place in the same trace.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { span: rand::random::<u64>().max(1), ..*self }
+    }
+
+    /// The trace id, 32 lower-case hex digits: what log lines carry.
+    #[must_use]
+    pub fn trace_id(&self) -> String {
+        format!("{:032x}", self.trace)
+    }
+}
+
+impl fmt::Display for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, self.flags)
+    }
+}
+
+impl FromStr for TraceContext {
+    type Err = TraceError;
+    fn from_str(text: &str) -> Result<Self, TraceError> {
+        parse(text).ok_or_else(|| TraceError(text.chars().take(64).collect()))
+    }
+}
+
+/// A later version may append fields after the flags; version 00 may not (section 3.2.4).
+fn parse(text: &str) -> Option<TraceContext> {
+    let (version, rest) = text.split_once('-')?;
+    let (trace, rest) = rest.split_once('-')?;
+    let (span, rest) = rest.split_once('-')?;
+    let (flags, more) = rest.split_once('-').map_or((rest, None), |(flags, more)| (flags, Some(more)));
+    let version = hex(version, 2)?;
+    if version == 0xff || (version == 0 && more.is_some()) {
+        return None;
+    }
+    let (trace, span, flags) = (hex(trace, 32)?, hex(span, 16)?, hex(flags, 2)?);
+    (trace != 0 && span != 0).then_some(())?;
+    Some(TraceContext { trace, span: u64::try_from(span).ok()?, flags: u8::try_from(flags).ok()? & SAMPLED })
+}
+
+/// Exactly `len` lower-case hex digits.
+fn hex(text: &str, len: usize) -> Option<u128> {
+    let digits = text.len() == len && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if digits { u128::from_str_radix(text, 16).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn the_example_of_the_recommendation_is_read_and_written_the_same() {
+        let context: TraceContext = EXAMPLE.parse().unwrap();
+        assert_eq!(context.to_string(), EXAMPLE);
+        assert_eq!(context.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+    }
+
+    #[test]
+    fn a_child_is_in_the_same_trace_at_another_place() {
+        let root = TraceContext::root();
+        let child = root.child();
+        assert_eq!(root.trace_id(), child.trace_id());
+        assert_ne!(root, child);
+        assert_ne!(root.trace_id(), TraceContext::root().trace_id());
+        assert_eq!(child.to_string().parse(), Ok(child));
+    }
+
+    #[test]
+    fn what_the_recommendation_calls_invalid_is_refused() {
+        for bad in [
+            "",
+            "00",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-+0f067aa0ba902b7-01",
+        ] {
+            assert!(bad.parse::<TraceContext>().is_err(), "{bad}");
+        }
+        let later = "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
+        assert_eq!(later.parse::<TraceContext>().map(|c| c.to_string()), Ok(EXAMPLE.to_owned()));
+    }
+}

@@ -1,0 +1,194 @@
+//! Blobs from and to the server, on a connection of their own so that control is never behind them. A cut goes on at the offset.
+
+use super::dial::{Dialled, Dialer};
+use super::{Redial, backoff};
+use crate::limits::Limits;
+use crate::proto::{Chunk, GetRequest, StatRequest};
+use crate::{BlobError, Refusal};
+use bytes::Bytes;
+use nsfl_store::{BlobStore, Owner};
+use nsfl_types::{BlobRef, Code, Digest};
+use std::future::Future;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// Attempts without a byte of progress before a transfer is given up.
+const MAX_ATTEMPTS: u32 = 8;
+
+/// Moves blobs. Clones share the connection.
+#[derive(Clone)]
+pub struct BlobClient {
+    dialer: Dialer,
+    limits: Limits,
+    redial: Redial,
+    connection: Arc<Mutex<Option<Dialled>>>,
+}
+
+/// Why one attempt ended.
+enum Ended {
+    /// No use in trying again.
+    Final(BlobError),
+    /// The connection, or the server for now.
+    ForNow(Refusal),
+}
+
+impl From<Refusal> for Ended {
+    fn from(refusal: Refusal) -> Self {
+        let passing = matches!(refusal.code, Code::LinkLost | Code::Timeout | Code::Busy | Code::Stale);
+        if passing { Ended::ForNow(refusal) } else { Ended::Final(refusal.into()) }
+    }
+}
+
+impl From<tonic::Status> for Ended {
+    fn from(status: tonic::Status) -> Self {
+        Refusal::from(status).into()
+    }
+}
+
+impl From<nsfl_store::StoreError> for Ended {
+    fn from(error: nsfl_store::StoreError) -> Self {
+        Ended::Final(error.into())
+    }
+}
+
+impl BlobClient {
+    pub(super) fn new(dialer: Dialer, limits: Limits, redial: Redial) -> Self {
+        Self { dialer, limits, redial, connection: Arc::default() }
+    }
+
+    /// Fetches a blob into `store`, where it will belong to `owner`. What `writer` holds of it already is not fetched again.
+    ///
+    /// # Errors
+    /// The server's refusal, the store's failure (`WrongDigest` when the bytes are not the blob's), or `Lost`.
+    pub async fn get(
+        &self,
+        blob: BlobRef,
+        store: &dyn BlobStore,
+        writer: &str,
+        owner: &Owner,
+    ) -> Result<(), BlobError> {
+        self.with_attempts(async |progress| {
+            let mut file = store.begin(writer, blob).await?;
+            if file.offset() < blob.len {
+                let request = GetRequest { digest: digest_bytes(blob.digest), offset: file.offset() };
+                let mut client = self.connection().await?.client;
+                let mut chunks = self.in_time(client.get(request)).await??.into_inner();
+                while let Some(chunk) = self.in_time(chunks.message()).await?? {
+                    if chunk.offset != file.offset() {
+                        return Err(Refusal::new(Code::BadFrame, "a chunk is not where it should be").into());
+                    }
+                    file.write(chunk.data).await?;
+                    *progress = true;
+                }
+            }
+            if file.offset() < blob.len {
+                return Err(Refusal::new(Code::LinkLost, "the download ended early").into());
+            }
+            file.commit(owner).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sends a blob; returns once the server has made it durable. What the server holds of it already is not sent again.
+    ///
+    /// # Errors
+    /// The server's refusal (`BlobRefused`, `TooLarge`, `WrongDigest`, …), or `Lost`.
+    pub async fn put(&self, blob: BlobRef, bytes: Bytes) -> Result<(), BlobError> {
+        if bytes.len() as u64 != blob.len {
+            let reason = format!("{} bytes were given for a blob of {}", bytes.len(), blob.len);
+            return Err(Refusal::new(Code::WrongDigest, reason).into());
+        }
+        let mut last_held = 0;
+        self.with_attempts(async |progress| {
+            let held = self.held(blob.digest).await?.min(blob.len);
+            *progress = held > last_held;
+            last_held = held;
+            let start = usize::try_from(held).expect("the blob is in memory, so its length is a usize");
+            let sent = self.chunks(blob, bytes.clone(), start);
+            let mut client = self.connection().await?.client;
+            client.put(sent).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Bytes the server holds of a blob for this client.
+    ///
+    /// # Errors
+    /// The server's refusal, or a lost connection, which is not tried again.
+    pub async fn stat(&self, digest: Digest) -> Result<u64, BlobError> {
+        self.held(digest).await.map_err(|ended| match ended {
+            Ended::Final(error) => error,
+            Ended::ForNow(refusal) => refusal.into(),
+        })
+    }
+
+    async fn held(&self, digest: Digest) -> Result<u64, Ended> {
+        let mut client = self.connection().await?.client;
+        let request = StatRequest { digest: digest_bytes(digest) };
+        Ok(self.in_time(client.stat(request)).await??.into_inner().held)
+    }
+
+    /// The chunks from `start`; at least one, which names the blob.
+    fn chunks(
+        &self,
+        blob: BlobRef,
+        bytes: Bytes,
+        start: usize,
+    ) -> impl futures_util::Stream<Item = Chunk> + Send + use<> {
+        let size = self.limits.chunk_bytes;
+        let count = (bytes.len() - start).div_ceil(size).max(1);
+        futures_util::stream::iter((0..count).map(move |i| {
+            let at = start + i * size;
+            let data = bytes.slice(at..bytes.len().min(at + size));
+            let (digest, length) = if i == 0 { (digest_bytes(blob.digest), blob.len) } else { (Bytes::new(), 0) };
+            Chunk { digest, length, offset: at as u64, data }
+        }))
+    }
+
+    /// Runs attempts until one succeeds, one is final, or too many made no progress.
+    async fn with_attempts(
+        &self,
+        mut attempt: impl AsyncFnMut(&mut bool) -> Result<(), Ended>,
+    ) -> Result<(), BlobError> {
+        let (mut waits, mut attempts) = (backoff(self.redial), 0);
+        loop {
+            let mut progress = false;
+            let last = match attempt(&mut progress).await {
+                Ok(()) => return Ok(()),
+                Err(Ended::Final(error)) => return Err(error),
+                Err(Ended::ForNow(last)) => last,
+            };
+            if last.code == Code::LinkLost || last.code == Code::Timeout {
+                self.connection.lock().await.take();
+            }
+            if progress {
+                (waits, attempts) = (backoff(self.redial), 0);
+            }
+            attempts += 1;
+            if attempts >= MAX_ATTEMPTS {
+                return Err(BlobError::Lost { attempts, last });
+            }
+            tracing::debug!(code = %last.code, reason = %last.reason, "blob transfer goes on after a wait");
+            tokio::time::sleep(waits.next().unwrap_or(self.redial.max)).await;
+        }
+    }
+
+    async fn connection(&self) -> Result<Dialled, Ended> {
+        let mut connection = self.connection.lock().await;
+        if let Some(dialled) = &*connection {
+            return Ok(dialled.clone());
+        }
+        Ok(connection.insert(self.dialer.dial().await?).clone())
+    }
+
+    async fn in_time<T>(&self, step: impl Future<Output = T>) -> Result<T, Refusal> {
+        let timed = tokio::time::timeout(self.limits.blob_idle, step).await;
+        timed.map_err(|_| Refusal::new(Code::Timeout, "the transfer stands still"))
+    }
+}
+
+fn digest_bytes(digest: Digest) -> Bytes {
+    Bytes::copy_from_slice(digest.as_bytes())
+}

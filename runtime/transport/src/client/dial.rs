@@ -1,0 +1,145 @@
+//! One connection to the server: TCP, TLS, HTTP/2, and what went wrong with it.
+
+use crate::limits::{CONNECTION_WINDOW, HTTP2_FRAME, Limits, STREAM_WINDOW, wire_bytes};
+use crate::proto::transport_client::TransportClient;
+use crate::tls::refusal_of;
+use crate::{Credentials, PeerId, Refusal};
+use hyper_util::rt::TokioIo;
+use nsfl_types::Code;
+use rustls_pki_types::ServerName;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+/// Dials one server with one set of credentials.
+#[derive(Clone)]
+pub(super) struct Dialer {
+    server: String,
+    credentials: Credentials,
+    limits: Limits,
+}
+
+/// An HTTP/2 connection, used once: when it ends, dial again.
+#[derive(Clone)]
+pub(super) struct Dialled {
+    pub(super) client: TransportClient<Channel>,
+    pub(super) peer: PeerId,
+    pub(super) trouble: Trouble,
+}
+
+/// The TLS error a connection ended with, which HTTP/2 does not pass on. In TLS 1.3 a server refuses a client's certificate
+/// only after the client believes the handshake to be done.
+#[derive(Clone, Default)]
+pub(super) struct Trouble(Arc<Mutex<Option<Refusal>>>);
+
+impl Trouble {
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, error: &io::Error) {
+        if let Some(tls) = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal_of(tls));
+        }
+    }
+}
+
+impl Dialer {
+    pub(super) fn new(server: String, credentials: Credentials, limits: Limits) -> Self {
+        Self { server, credentials, limits }
+    }
+
+    pub(super) async fn dial(&self) -> Result<Dialled, Refusal> {
+        let dialling = tokio::time::timeout(self.limits.handshake, self.connect());
+        dialling.await.unwrap_or_else(|_| Err(Refusal::new(Code::Timeout, "no connection in time")))
+    }
+
+    async fn connect(&self) -> Result<Dialled, Refusal> {
+        let lost = |error: io::Error| Refusal::new(Code::LinkLost, format!("{}: {error}", self.server));
+        let tcp = TcpStream::connect(&self.server).await.map_err(lost)?;
+        tcp.set_nodelay(true).map_err(lost)?;
+        let config = self.credentials.client_config().map_err(|e| refusal_of(&e))?;
+        // Only the URI in the certificate is looked at; TLS wants some name all the same.
+        let name = ServerName::try_from("nsfl").expect("'nsfl' is a valid DNS name");
+        let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|error| {
+            let tls = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+            tls.map(refusal_of).unwrap_or_else(|| lost(error))
+        })?;
+        let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let certificate = certificate.ok_or_else(|| Refusal::new(Code::NoCertificate, "no server certificate"))?;
+        let peer = PeerId::from_certificate(certificate)?;
+        let trouble = Trouble::default();
+        let channel = self.http2(Watched { tls, trouble: trouble.clone() }).await;
+        let channel = channel.map_err(|error| {
+            trouble.refusal().unwrap_or_else(|| Refusal::new(Code::LinkLost, format!("HTTP/2: {error}")))
+        })?;
+        let decode = wire_bytes(self.limits.payload_bytes.max(self.limits.chunk_bytes).max(1 << 20));
+        let client = TransportClient::new(channel).max_decoding_message_size(decode);
+        Ok(Dialled { client, peer, trouble })
+    }
+
+    async fn http2(&self, stream: Watched) -> Result<Channel, tonic::transport::Error> {
+        let mut once = Some(stream);
+        let connector = tower::service_fn(move |_: Uri| {
+            let stream = once.take().map(TokioIo::new);
+            async move { stream.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the connection has ended")) }
+        });
+        Endpoint::from_static("http://nsfl")
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(HTTP2_FRAME)
+            .http2_keep_alive_interval(Duration::from_secs(15))
+            .keep_alive_timeout(Duration::from_secs(15))
+            .connect_with_connector(connector)
+            .await
+    }
+}
+
+/// A TLS stream that remembers its last TLS error.
+struct Watched {
+    tls: TlsStream<TcpStream>,
+    trouble: Trouble,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.tls).poll_read(cx, buf);
+        if let Poll::Ready(Err(error)) = &polled {
+            self.trouble.note(error);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tls).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tls).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tls.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_shutdown(cx)
+    }
+}

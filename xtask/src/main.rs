@@ -1,0 +1,3 @@
+//! The project's own commands: ci, layers, tidy, bench.
+
+fn main() {}
