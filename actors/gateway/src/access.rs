@@ -1,17 +1,25 @@
-//! What each client may read and write: the base models of its open tasks, one result for each. Bookkeeping only:
-//! no IO, and time is an argument. It outlives sessions, so that a client that comes back goes on where it was.
+//! What each client may read and write: the base models of its open tasks, a result for each. Bookkeeping only: no
+//! IO, and time is an argument. It outlives sessions, so that a client that comes back goes on where it was.
 
 use nsfl_types::{BlobRef, ClientId, Digest, TaskKey};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// How long after its time a task may still be read for and written for: links are slow, clocks differ.
 const GRACE: Duration = Duration::from_secs(600);
+/// Results a client may write beyond one for each open task: those of trainers that ran again and did not repeat.
+const SPARE_RESULTS: usize = 4;
 
-/// Open tasks of all clients.
+/// The open tasks of all clients, and what they have written.
 #[derive(Debug, Default)]
 pub(crate) struct Access {
-    clients: BTreeMap<ClientId, BTreeMap<TaskKey, Open>>,
+    clients: BTreeMap<ClientId, Rights>,
+}
+
+#[derive(Debug, Default)]
+struct Rights {
+    tasks: BTreeMap<TaskKey, Open>,
+    written: BTreeSet<Digest>,
 }
 
 /// A task that was sent and not yet answered for good.
@@ -24,32 +32,40 @@ struct Open {
 
 impl Access {
     /// A task goes out to its client, who has `timeout` for it and may read `base`. Tasks whose time is long over are
-    /// forgotten; gives back the results of those that no open task holds.
+    /// forgotten; gives back what was written for them.
     pub(crate) fn open(&mut self, now: Instant, key: TaskKey, base: Option<BlobRef>, timeout: Duration) -> Vec<Digest> {
-        let tasks = self.clients.entry(key.client.clone()).or_default();
-        let over: Vec<TaskKey> = tasks.iter().filter(|(_, t)| t.until < now).map(|(k, _)| k.clone()).collect();
-        let results: Vec<Digest> = over.iter().filter_map(|key| tasks.remove(key)?.result).collect();
-        let result = tasks.get(&key).and_then(|known| known.result);
+        let rights = self.clients.entry(key.client.clone()).or_default();
         let until = now.checked_add(timeout.saturating_add(GRACE)).unwrap_or(now + GRACE);
-        tasks.insert(key, Open { base: base.map(|blob| blob.digest), until, result });
-        results.into_iter().filter(|digest| tasks.values().all(|t| t.result != Some(*digest))).collect()
+        let base = base.map(|blob| blob.digest);
+        let result = rights.tasks.get(&key).and_then(|known| known.result);
+        rights.tasks.insert(key, Open { base, until, result });
+        let over: Vec<TaskKey> = rights.tasks.iter().filter(|(_, t)| t.until < now).map(|(k, _)| k.clone()).collect();
+        over.iter().flat_map(|key| rights.close(key)).collect()
     }
 
-    /// The client reports this result of a task. False when the task is not open.
-    pub(crate) fn reported(&mut self, key: &TaskKey, result: Digest) -> bool {
-        let open = self.clients.get_mut(&key.client).and_then(|tasks| tasks.get_mut(key));
-        open.map(|open| open.result = Some(result)).is_some()
+    /// The client is about to write this blob. False when it may not: no task is open, or it has written too many.
+    pub(crate) fn write(&mut self, now: Instant, client: &ClientId, digest: Digest) -> bool {
+        let Some(rights) = self.clients.get_mut(client) else { return false };
+        let known = rights.written.contains(&digest) || rights.written.len() < rights.tasks.len() + SPARE_RESULTS;
+        let allowed = known && rights.tasks.values().any(|task| now <= task.until);
+        allowed && (rights.written.insert(digest) || allowed)
     }
 
-    /// The task is answered for good. Gives back its result, unless another open task of the client has the same.
-    pub(crate) fn close(&mut self, key: &TaskKey) -> Option<Digest> {
-        let tasks = self.clients.get_mut(&key.client)?;
-        let result = tasks.remove(key)?.result?;
-        let wanted = tasks.values().any(|task| task.result == Some(result));
-        if tasks.is_empty() {
+    /// The client reports this as the result of a task.
+    pub(crate) fn reported(&mut self, key: &TaskKey, result: Digest) {
+        if let Some(task) = self.clients.get_mut(&key.client).and_then(|rights| rights.tasks.get_mut(key)) {
+            task.result = Some(result);
+        }
+    }
+
+    /// The task is answered for good. Gives back what the client has written that no open task of its needs.
+    pub(crate) fn close(&mut self, key: &TaskKey) -> Vec<Digest> {
+        let Some(rights) = self.clients.get_mut(&key.client) else { return Vec::new() };
+        let released = rights.close(key);
+        if rights.tasks.is_empty() {
             self.clients.remove(&key.client);
         }
-        (!wanted).then_some(result)
+        released
     }
 
     /// Whether the client may read this blob.
@@ -62,13 +78,27 @@ impl Access {
         self.running(now, client).next().is_some()
     }
 
-    /// Number of tasks the client has not been answered for.
-    pub(crate) fn open_tasks(&self, client: &ClientId) -> usize {
-        self.clients.get(client).map_or(0, BTreeMap::len)
+    /// Whether the client has a task that was not answered for good.
+    pub(crate) fn has_open(&self, client: &ClientId) -> bool {
+        self.clients.contains_key(client)
     }
 
     fn running(&self, now: Instant, client: &ClientId) -> impl Iterator<Item = &Open> {
-        self.clients.get(client).into_iter().flat_map(BTreeMap::values).filter(move |task| now <= task.until)
+        let tasks = self.clients.get(client).into_iter().flat_map(|rights| rights.tasks.values());
+        tasks.filter(move |task| now <= task.until)
+    }
+}
+
+impl Rights {
+    /// With the last task goes all that was written, reported or not.
+    fn close(&mut self, key: &TaskKey) -> Vec<Digest> {
+        let Some(closed) = self.tasks.remove(key) else { return Vec::new() };
+        if self.tasks.is_empty() {
+            return std::mem::take(&mut self.written).into_iter().collect();
+        }
+        let wanted = |digest: &Digest| self.tasks.values().any(|task| task.result == Some(*digest));
+        let released = closed.result.filter(|digest| !wanted(digest) && self.written.remove(digest));
+        released.into_iter().collect()
     }
 }
 
@@ -88,6 +118,10 @@ mod tests {
         }
     }
 
+    fn digest(n: usize) -> Digest {
+        Digest::of(&n.to_le_bytes())
+    }
+
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
@@ -99,36 +133,48 @@ mod tests {
         assert!(access.may_read(now, &c1, base.digest) && access.may_write(now, &c1));
         assert!(!access.may_read(now, &c1, other.digest));
         assert!(!access.may_read(now, &c2, base.digest) && !access.may_write(now, &c2));
+        assert!(!access.write(now, &c2, digest(1)));
         let over = now + MINUTE + GRACE + MINUTE;
-        assert!(!access.may_read(over, &c1, base.digest) && !access.may_write(over, &c1));
+        assert!(!access.may_read(over, &c1, base.digest) && !access.write(over, &c1, digest(1)));
         access.close(&key("c1", 1));
         assert!(!access.may_read(now, &c1, base.digest) && !access.may_write(now, &c1));
     }
 
     #[test]
     fn a_result_is_given_back_when_the_last_task_that_has_it_closes() {
-        let (now, mut access) = (Instant::now(), Access::default());
-        let result = Digest::of(b"delta");
-        assert!(!access.reported(&key("c1", 1), result), "not open yet");
-        for round in [1, 2] {
+        let (now, mut access, client) = (Instant::now(), Access::default(), "c1".parse().unwrap());
+        for round in [1, 2, 3] {
             access.open(now, key("c1", round), None, MINUTE);
-            assert!(access.reported(&key("c1", round), result));
         }
-        assert_eq!(access.close(&key("c1", 1)), None);
-        assert_eq!(access.close(&key("c1", 2)), Some(result));
-        assert_eq!(access.close(&key("c1", 2)), None);
-        assert_eq!(access.open_tasks(&"c1".parse().unwrap()), 0);
+        assert!(access.write(now, &client, digest(1)) && access.write(now, &client, digest(1)));
+        access.reported(&key("c1", 1), digest(1));
+        access.reported(&key("c1", 2), digest(1));
+        assert_eq!(access.close(&key("c1", 1)), []);
+        assert_eq!(access.close(&key("c1", 2)), [digest(1)]);
+        assert!(access.write(now, &client, digest(2)));
+        assert_eq!(access.close(&key("c1", 3)), [digest(2)], "what was never reported goes with the last task");
+        assert!(!access.has_open(&client));
     }
 
     #[test]
     fn a_task_sent_again_keeps_its_result_and_one_long_over_gives_it_back() {
-        let (now, mut access) = (Instant::now(), Access::default());
-        let result = Digest::of(b"delta");
+        let (now, mut access, client) = (Instant::now(), Access::default(), "c1".parse().unwrap());
         access.open(now, key("c1", 1), None, MINUTE);
-        access.reported(&key("c1", 1), result);
+        access.write(now, &client, digest(1));
+        access.reported(&key("c1", 1), digest(1));
         assert_eq!(access.open(now, key("c1", 1), None, MINUTE), []);
         let over = now + MINUTE + GRACE + MINUTE;
-        assert_eq!(access.open(over, key("c1", 2), None, MINUTE), [result]);
-        assert_eq!(access.open_tasks(&"c1".parse().unwrap()), 1);
+        assert_eq!(access.open(over, key("c1", 2), None, MINUTE), [digest(1)]);
+        assert_eq!(access.close(&key("c1", 1)), []);
+        assert!(access.has_open(&client));
+    }
+
+    #[test]
+    fn one_open_task_is_no_licence_to_fill_the_disk() {
+        let (now, mut access, client) = (Instant::now(), Access::default(), "c1".parse().unwrap());
+        access.open(now, key("c1", 1), None, MINUTE);
+        let written = (0..100).filter(|n| access.write(now, &client, digest(*n))).count();
+        assert_eq!(written, 1 + SPARE_RESULTS);
+        assert!(access.write(now, &client, digest(0)), "one begun may be gone on with");
     }
 }

@@ -24,8 +24,14 @@ pub(crate) struct Counts {
 }
 
 impl Counters {
-    pub(crate) fn refused(&self, code: Code) {
-        self.with(|counts| *counts.refused.entry(code).or_default() += 1);
+    /// Counts a refusal. Gives the count when it is to be logged: the first few of a code, then every hundredth.
+    pub(crate) fn refused(&self, code: Code) -> Option<u64> {
+        let count = self.with(|counts| {
+            let count = counts.refused.entry(code).or_default();
+            *count += 1;
+            *count
+        });
+        (count <= 20 || count % 100 == 0).then_some(count)
     }
 
     pub(crate) fn dropped(&self) {

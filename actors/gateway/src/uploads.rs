@@ -84,12 +84,20 @@ impl BlobWriter for Admitted {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn who_finds_no_permit_waits_and_is_told_when_none_came_free() {
-        let uploads = Arc::new(Uploads::new(1, Duration::from_secs(5)));
+    #[tokio::test]
+    async fn who_finds_no_permit_in_time_is_told_to_try_again() {
+        let uploads = Uploads::new(1, Duration::ZERO);
         let first = uploads.admit().await.unwrap();
         assert_eq!(uploads.admit().await.unwrap_err().code, Code::Busy);
         assert_eq!((uploads.in_flight(), uploads.waiting()), (1, 0));
+        drop(first);
+        assert!(uploads.admit().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_waits_gets_the_permit_that_comes_free() {
+        let uploads = Arc::new(Uploads::new(1, Duration::from_secs(60)));
+        let first = uploads.admit().await.unwrap();
         let waits = tokio::spawn({
             let uploads = Arc::clone(&uploads);
             async move { uploads.admit().await }

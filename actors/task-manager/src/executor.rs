@@ -3,7 +3,7 @@
 
 use crate::message::{ExecutorMsg, TaskManagerMsg};
 use crate::order;
-use crate::site::{Site, owner};
+use crate::site::Site;
 use crate::{train, transfer};
 use nsfl_actor::{Context, Failure, Next, Role, SendError, Timer, now_ms};
 use nsfl_store::TaskRecord;

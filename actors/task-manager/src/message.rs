@@ -7,7 +7,7 @@ use nsfl_types::{Refusal, TaskKey};
 use nsfl_workflow::{Outcome, TaskInput};
 
 /// To the uplink.
-pub enum UplinkMsg {
+pub(crate) enum UplinkMsg {
     /// Something happened on the link; `None` when it was closed for good.
     Event(Option<LinkEvent>),
     /// To a coordinator.
@@ -20,7 +20,7 @@ pub enum UplinkMsg {
 
 /// To the task manager.
 #[derive(Debug)]
-pub enum TaskManagerMsg {
+pub(crate) enum TaskManagerMsg {
     /// From a coordinator.
     Command(TaskCommand),
     /// The link is (again) up: the coordinators want to know what is held here.
@@ -50,7 +50,7 @@ pub enum TaskManagerMsg {
 
 /// To a task executor.
 #[derive(Debug)]
-pub enum ExecutorMsg {
+pub(crate) enum ExecutorMsg {
     /// An input of its machine, from a coordinator or the link.
     Input(TaskInput),
     /// The time its machine asked for has come.

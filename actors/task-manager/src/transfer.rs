@@ -2,6 +2,7 @@
 
 use crate::site::{Site, owner, short_name};
 use nsfl_store::StoreError;
+use nsfl_transport::BlobError;
 use nsfl_types::{BlobRef, Code, Refusal, TaskKey};
 
 /// Brings the base model into the client's store, owned by the task. One that is held already is not fetched.
@@ -13,10 +14,10 @@ pub(crate) async fn fetch(site: &Site, key: &TaskKey, base: BlobRef) -> Result<(
         Err(error) => return Err(Refusal::new(error.code(), error.to_string())),
     }
     let fetched = site.transfer.get(base, blobs.as_ref(), &short_name(key), &owner(key)).await;
-    fetched.map_err(|refusal| match refusal.code {
+    fetched.map_err(|error| match refusal(&error) {
         // a server that has just restarted grants again once it has taken up the round: that passes
-        Code::BlobRefused => Refusal::new(Code::Busy, refusal.reason),
-        code => Refusal::new(code, refusal.reason),
+        Refusal { code: Code::BlobRefused, reason } => Refusal::new(Code::Busy, reason),
+        other => other,
     })
 }
 
@@ -24,5 +25,9 @@ pub(crate) async fn fetch(site: &Site, key: &TaskKey, base: BlobRef) -> Result<(
 pub(crate) async fn upload(site: &Site, blob: BlobRef) -> Result<(), Refusal> {
     let opened = site.config.blobs.open(blob.digest).await;
     let bytes = opened.map_err(|error| Refusal::new(error.code(), error.to_string()))?;
-    site.transfer.put(blob, bytes).await.map_err(|refusal| Refusal::new(refusal.code, refusal.reason))
+    site.transfer.put(blob, bytes).await.map_err(|error| refusal(&error))
+}
+
+fn refusal(error: &BlobError) -> Refusal {
+    Refusal::new(error.code(), error.to_string())
 }

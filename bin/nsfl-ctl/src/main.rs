@@ -1,3 +1,73 @@
-//! The command line: talks REST and nothing else.
+//! The command line: talks REST and nothing else. Results go to stdout, talk to stderr.
 
-fn main() {}
+mod actor_tree;
+mod cli;
+mod config;
+mod document;
+mod fault;
+mod get;
+mod job;
+mod password;
+mod print;
+mod progress;
+mod rest;
+mod screen;
+mod settings;
+mod spark;
+mod sse;
+mod watch;
+
+use clap::{CommandFactory as _, Parser as _};
+use cli::{Cli, Command};
+use fault::Fault;
+use rest::Rest;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // A help text asked for is no mistake; clap says which stream it belongs to.
+        Err(talk) => return print::usage(&talk),
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            print::talk(&format!("nsfl-ctl: {fault}"));
+            ExitCode::from(fault.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Fault> {
+    let path = config::path()?;
+    match cli.command {
+        Command::Set { what: cli::Set::Config(options) } => settings::set(&path, options),
+        Command::Get(get) if matches!(get.what, cli::What::Config) => {
+            settings::show(&path, cli.server.as_deref(), get.output)
+        }
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "nsfl-ctl", &mut script);
+            print::result(&String::from_utf8_lossy(&script))
+        }
+        command => {
+            let rest = Rest::new(config::load(&path)?.with_server(cli.server))?;
+            ask(&rest, command)
+        }
+    }
+}
+
+fn ask(rest: &Rest, command: Command) -> Result<(), Fault> {
+    match command {
+        Command::Create { what: cli::Write::Job(args) } => job::create(rest, &args),
+        Command::Update { what: cli::Change::Job(args) } => job::update(rest, &args),
+        Command::Start { what: cli::Start::Job(args) } => job::start(rest, &args),
+        Command::Stop { what: cli::Operate::Job(job) } => job::stop(rest, &job),
+        Command::Delete { what: cli::Operate::Job(job) } => job::delete(rest, &job),
+        Command::Get(get) => get::get(rest, get),
+        Command::Watch { what: cli::Watch::Job(args) } => watch::job(rest, &args),
+        Command::Health => print::result(&format!("{}\n", rest.text("/api/v1/health")?.trim_end())),
+        Command::Version => get::version(rest),
+        Command::Set { .. } | Command::Completion { .. } => unreachable!("done without a server"),
+    }
+}

@@ -1,3 +1,38 @@
-//! The daemon, one per machine: composition root of server and client, quickstart, provision.
+//! The daemon, one per machine: the composition root of server and client, and the commands around them.
+//! Only here is it known which backend stands behind a store. Every decision is elsewhere.
 
-fn main() {}
+mod check;
+mod cli;
+mod client;
+mod exit;
+mod node;
+mod provision;
+mod quickstart;
+mod server;
+mod sweeper;
+
+use clap::Parser as _;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // A trainer child starts often and must start fast: it needs neither TLS nor an async runtime.
+    if let Command::Trainer { task } = &cli.command {
+        return nsfl_trainer::child_main(task);
+    }
+    let installed = rustls::crypto::ring::default_provider().install_default();
+    debug_assert!(installed.is_ok(), "nothing else installs a crypto provider");
+    let done = match cli.command {
+        Command::Server(args) => server::main(args),
+        Command::Client(args) => client::main(args),
+        Command::Quickstart(args) => quickstart::main(&args),
+        Command::Provision(args) => provision::main(args),
+        Command::CheckConfig(args) => check::main(&args),
+        Command::Trainer { .. } => Ok(()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error),
+    }
+}

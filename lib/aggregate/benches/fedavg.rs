@@ -1,6 +1,12 @@
 //! How fast FedAvg sums: the check of an update when it arrives, the delta a client makes, the sum of a round.
 //! `cargo bench -p nsfl-aggregate`.
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_types, clippy::disallowed_methods, reason = "a stopwatch")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a stopwatch"
+)]
 
 use nsfl_aggregate::{FedAvg, MemberFacts, aggregate};
 use nsfl_tensor::{DType, Layout, WeightsView, check_update, write_delta};

@@ -137,6 +137,14 @@ mod tests {
     }
 
     #[test]
+    fn the_sum_of_weights_does_not_depend_on_their_order() {
+        let mut weights = vec![1.0, 1e-16, 1e-16, 1e-16, 1e-16];
+        let sum = ordered_sum(&weights);
+        weights.reverse();
+        assert_eq!(ordered_sum(&weights).to_bits(), sum.to_bits());
+    }
+
+    #[test]
     fn a_plan_without_members_or_with_a_bad_learning_rate_is_refused() {
         assert_eq!(FedAvg::default().plan(&Layout::default(), &[]).unwrap_err(), AggregateError::NoMembers);
         let rule = FedAvg { learning_rate: f64::NAN, uniform: false };

@@ -36,7 +36,13 @@ pub(crate) fn add<F: Float<N>, const N: usize>(sums: &mut [i64], coefficient: f6
 }
 
 /// Writes `base + factor·sum`, rounded once to the tensor's type. `terms` is the number of members added.
-pub(crate) fn finish<F: Float<N>, const N: usize>(sums: &[i64], terms: usize, factor: f64, base: &[u8], out: &mut [u8]) {
+pub(crate) fn finish<F: Float<N>, const N: usize>(
+    sums: &[i64],
+    terms: usize,
+    factor: f64,
+    base: &[u8],
+    out: &mut [u8],
+) {
     let offset = MAGIC.to_bits().cast_signed().wrapping_mul(terms.cast_signed() as i64);
     let values = sums.iter().zip(base.as_chunks::<N>().0);
     for (out, (sum, base)) in out.as_chunks_mut::<N>().0.iter_mut().zip(values) {
@@ -59,7 +65,16 @@ fn product_exponent(a: f64, b: f64) -> Option<i32> {
     }
     let ((a, ea), (b, eb)) = (split(a), split(b));
     let product = a * b; // in [1, 4]: rounding is monotonic, so it may reach 2 or 4 but not pass them
-    Some(ea + eb + if product <= 1.0 { 0 } else if product <= 2.0 { 1 } else { 2 })
+    Some(
+        ea + eb
+            + if product <= 1.0 {
+                0
+            } else if product <= 2.0 {
+                1
+            } else {
+                2
+            },
+    )
 }
 
 /// Significand in [1, 2) and exponent of a positive finite number.

@@ -100,7 +100,11 @@ impl<'p> Partial<'p> {
     }
 
     fn check_len(&self, block: &[u8]) -> Result<(), AggregateError> {
-        if block.len() == self.len { Ok(()) } else { Err(AggregateError::Mismatch("a block has another length than planned")) }
+        if block.len() == self.len {
+            Ok(())
+        } else {
+            Err(AggregateError::Mismatch("a block has another length than planned"))
+        }
     }
 }
 

@@ -160,7 +160,8 @@ fn an_aggregate_beyond_the_data_type_is_refused_by_name() {
 
 #[test]
 fn integers_take_the_maximum_with_their_own_sign() {
-    let member = |values: &[i64]| (1.0, file(DType::I64, &values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()));
+    let member =
+        |values: &[i64]| (1.0, file(DType::I64, &values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()));
     let members = [member(&[-1, 5, i64::MIN]), member(&[-3, 7, -1]), member(&[-2, 6, 2])];
     assert_eq!(run(FedAvg::default(), &member(&[0, 0, 0]).1, &members).unwrap(), member(&[-1, 7, 2]).1);
 }
@@ -171,7 +172,9 @@ fn the_other_float_types_are_averaged_in_their_own_precision() {
     let members = [(1.0, f64_file(1.0)), (3.0, f64_file(0.25))];
     assert_eq!(run(FedAvg::default(), &f64_file(1e-3), &members).unwrap(), f64_file(1e-3 + 0.4375));
     // 1.0 and 1.5 in both half formats; their mean is 1.25
-    for (dtype, one, one_and_half, mean) in [(DType::F16, 0x3c00_u16, 0x3e00, 0x3d00), (DType::Bf16, 0x3f80, 0x3fc0, 0x3fa0)] {
+    for (dtype, one, one_and_half, mean) in
+        [(DType::F16, 0x3c00_u16, 0x3e00, 0x3d00), (DType::Bf16, 0x3f80, 0x3fc0, 0x3fa0)]
+    {
         let of = |bits: u16| file(dtype, &bits.to_le_bytes());
         let members = [(1.0, of(one)), (1.0, of(one_and_half))];
         assert_eq!(run(FedAvg::default(), &of(0), &members).unwrap(), of(mean));

@@ -65,8 +65,11 @@ fn untrained_clients_come_before_better_ones() {
     let mut rich = candidate("z");
     rich.resource.gpu = 8.0;
     let request = Request { untrained_first: true, used: [id("z"), id("a")].into(), ..request(3) };
-    let chosen = select(&request, &[candidate("a"), candidate("b"), rich], 0);
+    let candidates = [candidate("a"), candidate("b"), rich];
+    let chosen = select(&request, &candidates, 0);
     assert_eq!(names(&chosen.clients), ["b", "z", "a"]);
+    let by_score_only = Request { untrained_first: false, ..request };
+    assert_eq!(names(&select(&by_score_only, &candidates, 0).clients), ["z", "a", "b"]);
 }
 
 #[test]

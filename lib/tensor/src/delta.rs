@@ -1,7 +1,9 @@
 //! A client's update: local minus global, written as a stream so that no model is held twice. Neither clipped nor weighed.
 
 use crate::error::shown;
-use crate::{BLOCK_BYTES, Bf16, DType, F16, F32, F64, Float, StreamError, TensorError, UpdateFacts, WeightsView, check_block};
+use crate::{
+    BLOCK_BYTES, Bf16, DType, F16, F32, F64, Float, StreamError, TensorError, UpdateFacts, WeightsView, check_block,
+};
 
 /// Writes `local − base` as a safetensors file: its head, then blocks in canonical order. Floats are subtracted
 /// and rounded once; integer tensors are copied from `local`, for they are combined by their maximum.

@@ -74,7 +74,9 @@ impl TensorError {
     pub fn code(&self) -> Code {
         match self {
             Self::Unreadable(_) | Self::UnsupportedDType { .. } | Self::BadLayout { .. } => Code::BadUpdate,
-            Self::Missing { .. } | Self::Extra { .. } | Self::Shape { .. } | Self::WrongDType { .. } => Code::WrongShape,
+            Self::Missing { .. } | Self::Extra { .. } | Self::Shape { .. } | Self::WrongDType { .. } => {
+                Code::WrongShape
+            }
             Self::NotFinite { .. } => Code::NotFinite,
         }
     }

@@ -131,10 +131,19 @@ mod tests {
 
     #[test]
     fn the_header_is_the_one_the_safetensors_library_writes() {
-        let ours = layout(&[("b", DType::F32, &[2, 3]), ("a", DType::F32, &[1]), ("n", DType::I64, &[]), ("h", DType::Bf16, &[0])]);
+        let ours = layout(&[
+            ("b", DType::F32, &[2, 3]),
+            ("a", DType::F32, &[1]),
+            ("n", DType::I64, &[]),
+            ("h", DType::Bf16, &[0]),
+        ]);
         let bytes = vec![0_u8; ours.data_len()];
         let views = ours.tensors().iter().map(|t| {
-            let view = safetensors::tensor::TensorView::new(t.dtype.to_safetensors(), t.shape.clone(), &bytes[t.range.clone()]);
+            let view = safetensors::tensor::TensorView::new(
+                t.dtype.to_safetensors(),
+                t.shape.clone(),
+                &bytes[t.range.clone()],
+            );
             (t.name.clone(), view.unwrap())
         });
         let theirs = safetensors::serialize(views, None).unwrap();

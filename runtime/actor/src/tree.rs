@@ -198,10 +198,11 @@ impl Tree {
     }
 
     fn ended(&mut self, i: usize, end: Done, ctx: &Ctx) -> Done {
-        let child = &mut self.children[i];
-        if matches!(child.phase, Phase::Starting(_)) {
-            child.has_started();
+        if matches!(self.children[i].phase, Phase::Starting(_)) {
+            self.children[i].has_started();
+            self.tell(ChildEvent::Started { path: self.children[i].path() });
         }
+        let child = &mut self.children[i];
         let restart = child.spec.restart;
         match end {
             _ if child.doomed && restart != Restart::Temporary => {
@@ -287,16 +288,14 @@ impl Tree {
         Ok(Next::Continue)
     }
 
-    /// One for one: when its pause is over. Else: when all pauses are over, all that must end has ended, and those
-    /// before it are started.
+    /// One for one: when its pause is over. Else: when all pauses are over, and all that must end or start before it
+    /// has done so.
     fn may_start(&self, i: usize) -> bool {
-        let waits = |child: &Child| matches!(child.phase, Phase::Waiting(_));
         let unsettled = |child: &Child| {
             child.doomed || matches!(child.phase, Phase::Waiting(Some(_)) | Phase::Starting(_) | Phase::Halting(..))
         };
         matches!(self.children[i].phase, Phase::Waiting(None))
-            && (self.spec.strategy == Strategy::OneForOne
-                || !self.children.iter().any(unsettled) && !self.children[..i].iter().any(waits))
+            && (self.spec.strategy == Strategy::OneForOne || !self.children.iter().any(unsettled))
     }
 
     fn launch(&mut self, i: usize, ctx: &Ctx) {

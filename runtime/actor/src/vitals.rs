@@ -4,12 +4,13 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use ractor::ActorId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::clock::now_ms;
 use crate::failure::Failure;
 use crate::gate::{Gate, MailboxView};
 
@@ -96,8 +97,7 @@ impl Vitals {
     pub(crate) fn begin(&self, kind: &'static str, life: ActorId) {
         self.kind.get_or_init(|| kind);
         *self.life.lock().expect(LOCK) = Some(life);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.started_at_ms.store(now.as_millis() as u64, Ordering::Relaxed);
+        self.started_at_ms.store(now_ms(), Ordering::Relaxed);
     }
 
     /// Whether `life` is the last life begun.

@@ -8,7 +8,7 @@ use nsfl_actor::{
     ActorState, Address, AskError, ChildEvent, ChildSpec, Context, Exit, Failure, Next, Reply, Restart, Role,
     Supervisor, SupervisorSpec,
 };
-use probe::{Journal, Order, SOON, actor, spec};
+use probe::{Journal, Order, SOON, actor, exit, spec};
 use serde_json::{Value, json};
 
 #[tokio::test(start_paused = true)]
@@ -23,7 +23,7 @@ async fn shutdown_drains_and_stops_the_children_in_reverse_order() {
     b.send(Order::Note("b drained"));
     root.shutdown(Duration::from_secs(60)).await;
     assert_eq!(journal.read(), ["stop c", "b drained", "stop b", "stop a"]);
-    assert_eq!(root.wait().await, Exit::Stopped);
+    assert_eq!(exit(&root).await, Exit::Stopped);
     assert_eq!(a.address.ask(SOON, Order::Ping).await, Err(AskError::Down));
 }
 
@@ -41,7 +41,7 @@ async fn a_child_that_does_not_end_in_its_time_is_killed_and_the_others_still_st
     root.shutdown(Duration::from_secs(60)).await;
     assert!(begun.elapsed() < 3 * SOON);
     assert_eq!(journal.read(), ["stop a"]);
-    assert_eq!(root.wait().await, Exit::Stopped);
+    assert_eq!(exit(&root).await, Exit::Stopped);
 }
 
 #[tokio::test(start_paused = true)]
@@ -55,7 +55,7 @@ async fn what_is_left_at_the_deadline_of_a_shutdown_is_killed() {
     let asked = tokio::spawn(async move { asked.ask(Duration::from_secs(60), Order::Ping).await });
     tokio::task::yield_now().await;
     root.shutdown(SOON).await;
-    assert_eq!(root.wait().await, Exit::Escalated(Failure::new("killed")));
+    assert_eq!(exit(&root).await, Exit::Escalated(Failure::new("killed")));
     assert_eq!(asked.await.unwrap(), Err(AskError::Dropped));
 }
 
@@ -67,7 +67,8 @@ async fn children_come_and_go_by_name() {
     let jobs = Supervisor::start(spec).await.unwrap();
     jobs.start_child(a.child(Restart::Transient)).await.unwrap();
     jobs.start_child(b.child(Restart::Transient)).await.unwrap();
-    assert!(jobs.start_child(a.child(Restart::Transient)).await.is_err());
+    let taken = jobs.start_child(a.child(Restart::Transient)).await.unwrap_err();
+    assert_eq!(taken.message, "there is a child called a");
     jobs.restart_child("a").await.unwrap();
     assert_eq!((a.life().await, b.life().await), (2, 1));
     jobs.stop_child("a").await.unwrap();
@@ -81,6 +82,13 @@ async fn children_come_and_go_by_name() {
     jobs.start_child(b.child(Restart::Transient)).await.unwrap();
     assert_eq!(b.life().await, 2);
     assert_eq!(journal.read(), ["start a", "start b", "stop a", "start a", "stop a", "stop b", "start b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_first_children_of_one_name_fail_the_start() {
+    let a = actor("a", &Journal::default());
+    let spec = SupervisorSpec::new("root").child(a.child(Restart::Permanent)).child(a.child(Restart::Permanent));
+    assert_eq!(Supervisor::start(spec).await.unwrap_err().message, "two children are called a");
 }
 
 #[tokio::test(start_paused = true)]

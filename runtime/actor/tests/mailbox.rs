@@ -80,6 +80,36 @@ async fn an_ask_ends_at_its_deadline() {
     assert_eq!(asked.elapsed(), 3 * SOON);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_place_is_lost_when_many_threads_send_to_an_actor_that_keeps_failing() {
+    let a = actor("a", &Journal::default());
+    let spec = SupervisorSpec::new("root").intensity(u32::MAX, SOON).backoff(Duration::ZERO, Duration::ZERO);
+    let root = Supervisor::start(spec.child(a.child(Restart::Permanent))).await.unwrap();
+    let senders = (0..4).map(|sender| {
+        let address = a.address.clone();
+        tokio::spawn(async move {
+            for n in 0..2000 {
+                let order = if n % 50 == sender { Order::Panic } else { Order::Note("") };
+                let _ = if n % 3 == 0 { address.tell(order).await } else { address.try_tell(order) };
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    for sender in senders.collect::<Vec<_>>() {
+        sender.await.unwrap();
+    }
+    root.restart_child("a").await.unwrap();
+    assert!(a.life().await > 2);
+    let view = a.address.mailbox();
+    assert_eq!((view.depth, view.waiting), (0, 0));
+    a.send(Order::Hang);
+    while a.address.mailbox().depth > 0 {
+        tokio::task::yield_now().await;
+    }
+    let accepted = (0..10).filter(|_| a.address.try_tell(Order::Note("")).is_ok()).count();
+    assert_eq!(accepted, view.capacity);
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     TryTell,

@@ -5,7 +5,7 @@ mod probe;
 use std::time::Duration;
 
 use nsfl_actor::{ActorState, ChildEvent, ChildSpec, Exit, Failure, GiveUp, Restart, SendError, Strategy, Supervisor};
-use probe::{Journal, Order, SOON, actor, spec};
+use probe::{Journal, Order, SOON, actor, exit, spec};
 
 #[tokio::test(start_paused = true)]
 async fn one_for_one_restarts_only_the_child_that_failed() {
@@ -159,7 +159,7 @@ async fn one_failure_too_many_escalates_up_to_the_exit_of_the_root() {
     events.until_started(&["a"]).await;
     journal.read();
     b.send(Order::Panic);
-    let Exit::Escalated(failure) = root.wait().await else { panic!("stopped") };
+    let Exit::Escalated(failure) = exit(&root).await else { panic!("stopped") };
     assert_eq!(failure.message, "inner failed too often");
     assert_eq!(failure.causes, ["b failed too often", "panicked: told to"]);
     assert_eq!(journal.read(), ["stop a"]);
@@ -231,7 +231,7 @@ async fn a_failed_start_at_a_restart_counts_as_another_failure() {
     assert_eq!(a.life().await, 4);
     assert_eq!(root.observe(SOON).await.children[0].restarts, 3);
     a.send(Order::Fail);
-    assert!(matches!(root.wait().await, Exit::Escalated(_)));
+    assert!(matches!(exit(&root).await, Exit::Escalated(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,4 +252,37 @@ async fn a_child_that_starts_for_ever_keeps_nobody_waiting() {
     root.stop_child("a").await.unwrap();
     root.restart_child("a").await.unwrap();
     assert_eq!(a.life().await, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_fails_before_its_supervisor_knows_it_has_started_is_restarted() {
+    let journal = Journal::default();
+    let a = actor("a", &journal);
+    let (spec, mut events) = spec("root");
+    let root = Supervisor::start(spec).await.unwrap();
+    let child = a.child(Restart::Permanent);
+    let start = tokio::spawn(async move { root.start_child(child).await });
+    while a.address.try_tell(Order::Fail).is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(start.await.unwrap(), Ok(()));
+    events.until_started(&["a", "a"]).await;
+    assert_eq!(a.life().await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sibling_that_ends_by_itself_before_its_turn_to_be_ended_is_started_with_the_others() {
+    let journal = Journal::default();
+    let [a, b, c] = ["a", "b", "c"].map(|name| actor(name, &journal));
+    let (spec, mut events) = spec("root");
+    let children = [&a, &b, &c].map(|actor| actor.child(Restart::Transient));
+    let spec = children.into_iter().fold(spec, |spec, child| spec.child(child)).strategy(Strategy::OneForAll);
+    Supervisor::start(spec).await.unwrap();
+    events.until_started(&["a", "b", "c"]).await;
+    c.send(Order::Work(SOON));
+    a.send(Order::Fail);
+    assert!(matches!(events.next().await, ChildEvent::Restarting { .. }));
+    b.send(Order::Stop);
+    events.until_started(&["a", "b", "c"]).await;
+    assert_eq!([a.life().await, b.life().await, c.life().await], [2, 2, 2]);
 }

@@ -75,7 +75,7 @@ impl Role for Beside {
 async fn start(restart: Restart) -> Address<Order> {
     let address = Address::new("beside", 1);
     let child = ChildSpec::role::<Beside>("beside", &address, (), restart);
-    Supervisor::start(SupervisorSpec::new("root").child(child)).await.unwrap();
+    Supervisor::start(SupervisorSpec::new("root").child(child)).await.expect("its start cannot fail");
     address
 }
 

@@ -120,7 +120,9 @@ pub(crate) fn problem(figment: &Figment, error: Error) -> ConfigError {
     let mut path = error.path;
     let problem = match error.kind {
         Kind::UnknownField(field, allowed) => {
-            path.push(field);
+            if path.last() != Some(&field) {
+                path.push(field);
+            }
             format!("is unknown; allowed here: {}", allowed.join(", "))
         }
         Kind::MissingField(field) => {

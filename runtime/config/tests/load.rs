@@ -1,5 +1,7 @@
 //! Which layer wins, where paths point, and what is said about a value that cannot be accepted.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use nsfl_config::{ClientConfig, ConfigError, NO_FLAGS, ServerConfig};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -127,8 +129,12 @@ fn data_sets_are_a_table_or_a_json_file_and_paths_are_anchored_where_they_stand(
 #[test]
 fn a_bad_value_is_named_with_its_file_its_key_and_what_is_allowed() {
     for (text, key, says) in [
-        ("colour = 1", "colour", "is unknown; allowed here: federation, data_dir"),
-        ("[limits]\nmax_upload = 1", "limits.max_upload", "is unknown; allowed here: max_blob_bytes, max_uploads"),
+        ("colour = 1", "colour", "/server.toml: colour: is unknown; allowed here: federation, data_dir"),
+        (
+            "[limits]\nmax_upload = 1",
+            "limits.max_upload",
+            ": limits.max_upload: is unknown; allowed here: max_blob_bytes, max_uploads",
+        ),
         ("[limits]\nmax_uploads = 0", "limits.max_uploads", "a number from 1 to 1000000"),
         ("[limits]\nmax_uploads = 'many'", "limits.max_uploads", "expected a number from 1 to 1000000"),
         ("[limits]\nmax_blob_bytes = -1", "limits.max_blob_bytes", "bytes from 1 to"),

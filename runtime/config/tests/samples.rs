@@ -1,5 +1,7 @@
 //! The samples in `conf/` are what the documentation shows: they parse, they are the defaults, and they name every key.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use nsfl_config::{ClientConfig, NO_FLAGS, ServerConfig};
 use nsfl_types::JobSpec;
 use std::collections::BTreeSet;
@@ -44,7 +46,7 @@ fn in_folder(described: &str, folder: &Path) -> String {
 fn assert_defaults_and_complete(name: &str, required: &[&str], describe: impl Fn(&Path) -> String) {
     let text = std::fs::read_to_string(conf(name)).unwrap();
     let sample = table(&text);
-    let shown = in_folder(&describe(&conf(name)), &conf(""));
+    let shown = in_folder(&describe(&conf(name)), conf(name).parent().unwrap());
     let (dir, bare) = required_only(&sample, required);
     assert_eq!(shown, in_folder(&describe(&bare), dir.path()), "{name} is not the defaults");
 

@@ -1,9 +1,12 @@
 //! The rounds of a job's run, the clients of the one that is open, and the metrics as series.
 
 use crate::Time;
-use nsfl_types::{ClientId, Digest, Metrics, TaskKind};
+use nsfl_types::{ClientId, Digest, TaskKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// Metric name to value. JSON has no NaN and no infinity: such a value is `null`.
+pub type Measured = BTreeMap<String, Option<f64>>;
 
 /// A global model by content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +39,7 @@ pub struct Round {
     /// Updates counted.
     pub accepted: u32,
     /// Weighted mean of the members' metrics.
-    pub metrics: Metrics,
+    pub metrics: Measured,
     /// The global model after it.
     pub model: Option<Model>,
 }
@@ -53,7 +56,7 @@ pub struct Member {
     /// `invited`, `started`, `accepted`, `refused`, `failed` or `straggler`.
     pub state: String,
     /// Its metrics, once accepted.
-    pub metrics: Metrics,
+    pub metrics: Measured,
     /// Why it was refused or failed, for scripts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,

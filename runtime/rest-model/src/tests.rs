@@ -1,7 +1,7 @@
 //! The bodies as they go over the wire, and that each reads back.
 
 use super::*;
-use nsfl_types::{Code, Digest, JobDocument, JobState, JobStatus, Metrics, Resource, Runtime, TaskKind, Timestamp};
+use nsfl_types::{Code, Digest, JobDocument, JobState, JobStatus, Resource, Runtime, TaskKind, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
 
@@ -12,10 +12,6 @@ fn at(seconds: u64) -> Time {
 fn reads_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(body: &T) {
     let text = serde_json::to_string(body).unwrap();
     assert_eq!(&serde_json::from_str::<T>(&text).unwrap(), body);
-}
-
-fn metrics(items: &[(&str, f64)]) -> Metrics {
-    Metrics(items.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect())
 }
 
 #[test]
@@ -68,7 +64,7 @@ fn rounds_show_the_attempts_and_who_is_awaited() {
             closed: Some(at(9)),
             cohort: 2,
             accepted: 2,
-            metrics: metrics(&[("loss", 0.25)]),
+            metrics: [("loss".to_owned(), Some(0.25)), ("f1".to_owned(), None)].into(),
             model: Some(Model { sha256: Digest::of(b"abc"), bytes: 3 }),
         }],
         current: Some(CurrentRound {
@@ -80,7 +76,7 @@ fn rounds_show_the_attempts_and_who_is_awaited() {
                 attempt: 1,
                 kind: TaskKind::Train,
                 state: "refused".into(),
-                metrics: Metrics::default(),
+                metrics: Measured::new(),
                 code: Some("not-finite".into()),
                 reason: "NaN in 'w'".into(),
                 at: at(12),

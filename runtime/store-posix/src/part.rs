@@ -18,7 +18,6 @@ pub(crate) struct Part {
     path: PathBuf,
     hash: Sha256,
     len: u64,
-    advised: u64,
     /// Whether it is of no use to anybody after this value.
     temporary: bool,
 }
@@ -28,7 +27,7 @@ impl Part {
     pub(crate) fn resume(path: &Path, announced: u64) -> Result<Self, StoreError> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let file = file.map_err(failed("opening", path))?;
-        let mut part = Self { file, path: path.to_owned(), hash: Sha256::new(), len: 0, advised: 0, temporary: false };
+        let mut part = Self { file, path: path.to_owned(), hash: Sha256::new(), len: 0, temporary: false };
         if part.file.metadata().map_err(failed("reading", path))?.len() > announced {
             part.file.set_len(0).map_err(failed("emptying", path))?;
         }
@@ -44,7 +43,7 @@ impl Part {
     /// A new file that goes away unless it is finished.
     pub(crate) fn create(path: &Path) -> Result<Self, StoreError> {
         let file = File::create_new(path).map_err(failed("creating", path))?;
-        Ok(Self { file, path: path.to_owned(), hash: Sha256::new(), len: 0, advised: 0, temporary: true })
+        Ok(Self { file, path: path.to_owned(), hash: Sha256::new(), len: 0, temporary: true })
     }
 
     /// A copy of the file `from`, of at most `max` bytes.
@@ -77,15 +76,7 @@ impl Part {
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.file.write_all(bytes).map_err(failed("writing", &self.path))?;
         self.count(bytes);
-        self.write_back();
         Ok(())
-    }
-
-    fn write_back(&mut self) {
-        if self.len - self.advised < 8 << 20 { return }
-        let span = std::num::NonZeroU64::new(self.len - self.advised);
-        let _ = rustix::fs::fadvise(&self.file, self.advised, span, rustix::fs::Advice::DontNeed);
-        self.advised = self.len;
     }
 
     /// Makes it an object with an owner, durably, if it is what was announced.
@@ -137,5 +128,5 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
 pub(crate) fn full() -> Part {
     let path = PathBuf::from("/dev/full");
     let file = OpenOptions::new().write(true).open(&path).unwrap();
-    Part { file, path, hash: Sha256::new(), len: 0, advised: 0, temporary: false }
+    Part { file, path, hash: Sha256::new(), len: 0, temporary: false }
 }

@@ -1,1 +1,136 @@
 //! The client's task records on sled: small records only, flushed on each put.
+//!
+//! A record that cannot be read is removed and logged: the server's reconciliation rebuilds what is still wanted.
+
+mod format;
+
+use async_trait::async_trait;
+use nsfl_store::{Certainty, StoreError, TaskRecord, TaskStore};
+use nsfl_types::TaskKey;
+use sled::{Db, Mode};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// Small: the records of a client fit many times.
+const CACHE_BYTES: u64 = 8 << 20;
+
+/// Task records in a sled folder.
+#[derive(Clone)]
+pub struct SledTaskStore {
+    db: Db,
+    path: PathBuf,
+}
+
+impl SledTaskStore {
+    /// Opens or makes the folder. Blocking. One process at a time has it.
+    ///
+    /// # Errors
+    /// `Damaged` when sled cannot read it, naming the folder; `Backend` when it cannot be opened.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let path = path.into();
+        // No flush in the background: each write is flushed before it is acknowledged.
+        let config = sled::Config::new().path(&path).cache_capacity(CACHE_BYTES);
+        let opened = config.mode(Mode::LowSpace).flush_every_ms(None).open();
+        let db = opened.map_err(|error| failed(&path, "opening", Certainty::NotDone, error))?;
+        Ok(Self { db, path })
+    }
+
+    /// Runs `work` on the blocking pool, and flushes.
+    async fn write(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Db) -> sled::Result<()> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        self.run(doing, move |store| {
+            work(&store.db).map_err(|error| failed(&store.path, doing, Certainty::NotDone, error))?;
+            let flushed = store.db.flush().and_then(|_| sync(&store.path).map_err(sled::Error::Io));
+            flushed.map_err(|error| failed(&store.path, doing, Certainty::MaybeDone, error))
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        tokio::task::spawn_blocking(move || work(&store)).await.unwrap_or_else(|source| {
+            Err(StoreError::Backend { what: doing.into(), certainty: Certainty::MaybeDone, source: source.into() })
+        })
+    }
+}
+
+#[async_trait]
+impl TaskStore for SledTaskStore {
+    async fn put(&self, record: TaskRecord) -> Result<(), StoreError> {
+
+        let value = format::encode(&record);
+        self.write("writing a task record to", move |db| db.insert(name(&record.key), value).map(drop)).await
+    }
+
+    async fn remove(&self, key: &TaskKey) -> Result<(), StoreError> {
+        let name = name(key);
+        self.write("removing a task record from", move |db| db.remove(name).map(drop)).await
+    }
+
+    async fn all(&self) -> Result<Vec<TaskRecord>, StoreError> {
+        self.run("reading task records from", |store| {
+            let failed = |error| failed(&store.path, "reading task records from", Certainty::NotDone, error);
+            let mut records = Vec::new();
+            for entry in store.db.iter() {
+                let (key, value) = entry.map_err(failed)?;
+                match format::decode(&value) {
+                    Ok(record) => records.push(record),
+                    Err(error) => {
+                        let task = String::from_utf8_lossy(&key);
+                        tracing::warn!(%task, %error, "unreadable task record removed");
+                        store.db.remove(&key).map_err(failed)?;
+                    }
+                }
+            }
+            records.sort_by(|a, b| a.key.cmp(&b.key));
+            Ok(records)
+        })
+        .await
+    }
+}
+
+/// On Linux sled's flush has the log written back (`sync_file_range`), but does not have the disk keep it, nor the files
+/// of its pages above 128 KiB. So they are synced here.
+fn sync(folder: &Path) -> io::Result<()> {
+    for page in std::fs::read_dir(folder.join("blobs"))? {
+        match File::open(page?.path()).and_then(|page| page.sync_all()) {
+            // sled has replaced it meanwhile.
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            synced => synced?,
+        }
+    }
+    for file in ["blobs", "db", ""] {
+        File::open(folder.join(file))?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// The key under which a record is kept: the task as people read it. No name holds '+' or '@', so that no two tasks share one.
+fn name(key: &TaskKey) -> String {
+    key.to_string()
+}
+
+fn failed(path: &Path, doing: &str, certainty: Certainty, error: sled::Error) -> StoreError {
+    let what = format!("{doing} {}", path.display());
+    match error {
+        sled::Error::Corruption { .. } => {
+            let way_out = "move the folder away and start again: the server sends what is still to do";
+            StoreError::Damaged(format!("{}: {error}; {way_out}", path.display()))
+        }
+        sled::Error::Io(source) if source.kind() == ErrorKind::StorageFull && certainty == Certainty::NotDone => {
+            StoreError::DiskFull { what, source: source.into() }
+        }
+        error => StoreError::Backend { what, certainty, source: error.into() },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,90 @@
 //! Job database on embedded SQLite: WAL, full sync, migrations.
+//!
+//! One thread writes, another reads, each with a connection of its own, so that reads do not wait for syncs. Commits that
+//! wait while one is being synced go into the next transaction together, each in a savepoint of its own.
+
+mod fail;
+mod format;
+mod open;
+mod read;
+mod worker;
+mod write;
+
+use async_trait::async_trait;
+use nsfl_store::{
+    Change, CheckpointRecord, EventRecord, JobRecord, JobStore, MemberRecord, RoundRecord, RunRecord, StoreError,
+};
+use nsfl_types::JobKey;
+use std::path::Path;
+use tokio::sync::watch;
+use worker::{Reader, Writer};
+
+/// The server's database in a SQLite file.
+pub struct SqliteJobStore {
+    writer: Writer,
+    reader: Reader,
+    newest_event: watch::Sender<u64>,
+}
+
+impl SqliteJobStore {
+    /// Opens or makes the file, checks it and brings its schema up to date. Blocking. `fsync = false` is for tests.
+    ///
+    /// # Errors
+    /// `Damaged` when the file is no sound database; `Backend` when it cannot be opened or was made by a newer version.
+    pub fn open(path: impl AsRef<Path>, fsync: bool) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let written = open::open(path, fsync)?;
+        let read = open::open_again(path)?;
+        let newest_event = watch::Sender::new(read::newest_event(&read).map_err(fail::reading(path))?);
+        let writer = Writer::start(path, written, newest_event.clone())?;
+        Ok(Self { writer, reader: Reader::start(path, read)?, newest_event })
+    }
+}
+
+#[async_trait]
+impl JobStore for SqliteJobStore {
+    async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.writer.commit(changes).await
+    }
+
+    async fn jobs(&self) -> Result<Vec<JobRecord>, StoreError> {
+        self.reader.read(read::jobs).await
+    }
+
+    async fn job(&self, key: &JobKey) -> Result<Option<JobRecord>, StoreError> {
+        let key = key.clone();
+        self.reader.read(move |db| read::job(db, &key)).await
+    }
+
+    async fn run(&self, key: &JobKey, run: u32) -> Result<Option<RunRecord>, StoreError> {
+        let key = key.clone();
+        self.reader.read(move |db| read::run(db, &key, run)).await
+    }
+
+    async fn rounds(&self, key: &JobKey, run: u32) -> Result<Vec<RoundRecord>, StoreError> {
+        let key = key.clone();
+        self.reader.read(move |db| read::rounds(db, &key, run)).await
+    }
+
+    async fn members(&self, key: &JobKey, run: u32, round: u32) -> Result<Vec<MemberRecord>, StoreError> {
+        let key = key.clone();
+        self.reader.read(move |db| read::members(db, &key, run, round)).await
+    }
+
+    async fn checkpoints(&self, key: &JobKey) -> Result<Vec<CheckpointRecord>, StoreError> {
+        let key = key.clone();
+        self.reader.read(move |db| read::checkpoints(db, &key)).await
+    }
+
+    async fn events(&self, job: Option<&JobKey>, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
+        let job = job.cloned();
+        self.reader.read(move |db| read::events(db, job.as_ref(), after, limit)).await
+    }
+
+    fn newest_event(&self) -> watch::Receiver<u64> {
+        self.newest_event.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,7 @@ fn read(pid: Option<u32>, file: &str) -> io::Result<String> {
     std::fs::read_to_string(format!("/proc/{process}/{file}"))
 }
 
-/// A line such as `VmRSS:	    1234 kB`. A zombie has none: it holds no memory.
+/// A line such as `VmRSS: 1234 kB`. A zombie has none: it holds no memory.
 fn status_bytes(status: &str, key: &str) -> io::Result<u64> {
     let Some(line) = status.lines().find_map(|line| line.strip_prefix(key)) else {
         return if status.contains("State:\tZ") { Ok(0) } else { Err(unreadable(key)) };

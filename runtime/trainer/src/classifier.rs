@@ -1,5 +1,6 @@
 //! A small classifier on the CPU: softmax regression, or one hidden layer of rectified linear units. Mini-batch
-//! gradient descent on the cross-entropy, with candle. One thread: the same seed gives the same bytes.
+//! gradient descent on the cross-entropy, with candle. The same seed gives the same bytes; the daemon allows it
+//! one thread, which is also the fastest for networks of this size.
 
 mod network;
 mod parameters;

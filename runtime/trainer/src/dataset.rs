@@ -14,7 +14,7 @@ mod idx;
 use flate2::read::GzDecoder;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// A data set that is not configured, not readable or not what the task expects.
@@ -86,7 +86,8 @@ pub(crate) fn load(path: &Path, split: Split, expected: Expected) -> Result<Samp
         match (images, labels) {
             (Some(images), Some(labels)) => idx::load(&images, &labels, expected),
             _ => {
-                let problem = format!("has neither {csv_name}[.gz] nor {idx_name}-images-idx3-ubyte[.gz] with its labels");
+                let problem =
+                    format!("has neither {csv_name}[.gz] nor {idx_name}-images-idx3-ubyte[.gz] with its labels");
                 Err(error(path.display(), problem))
             }
         }
@@ -95,6 +96,23 @@ pub(crate) fn load(path: &Path, split: Split, expected: Expected) -> Result<Samp
         return Err(error(path.display(), format!("there is no sample in the {csv_name} part")));
     }
     Ok(samples)
+}
+
+/// How many training samples there are, for ranking sites: counted, not checked. `None` when it cannot be told.
+#[must_use]
+pub fn sample_count(path: &Path) -> Option<u64> {
+    let labels = existing(path, "train-labels-idx1-ubyte").filter(|_| path.is_dir());
+    if let Some(labels) = labels {
+        let mut head = [0; 8];
+        open(&labels).ok()?.read_exact(&mut head).ok()?;
+        let [.., a, b, c, d] = head;
+        return Some(u32::from_be_bytes([a, b, c, d]).into());
+    }
+    let file = if path.is_dir() { existing(path, "train.csv")? } else { path.to_owned() };
+    let lines = BufReader::new(open(&file).ok()?).lines().map_while(Result::ok);
+    let is_sample =
+        |line: &String| line.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | ' '));
+    Some(lines.filter(is_sample).count() as u64)
 }
 
 fn existing(folder: &Path, name: &str) -> Option<PathBuf> {
@@ -170,7 +188,10 @@ mod tests {
         let two: BTreeMap<_, _> = [("a".to_owned(), PathBuf::from("pa")), ("b".to_owned(), PathBuf::from("pb"))].into();
         assert_eq!(choose(&one, None, "p").unwrap(), Path::new("pa"));
         assert_eq!(choose(&two, Some("b"), "p").unwrap(), Path::new("pb"));
-        assert_eq!(choose(&two, Some("c"), "p").unwrap_err().to_string(), "data set 'c': is not among those of the task (a, b)");
+        assert_eq!(
+            choose(&two, Some("c"), "p").unwrap_err().to_string(),
+            "data set 'c': is not among those of the task (a, b)"
+        );
         assert!(choose(&two, None, "p").unwrap_err().to_string().ends_with("name one in parameters.p"));
         assert!(choose(&[].into(), None, "p").is_err());
     }

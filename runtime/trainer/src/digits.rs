@@ -112,7 +112,11 @@ mod tests {
             let folders = split(DIGITS, clients, 1, dir.path()).unwrap();
             let train: Vec<Vec<String>> = folders.iter().map(|f| lines(f, "train.csv")).collect();
             let test: Vec<Vec<String>> = folders.iter().map(|f| lines(f, "test.csv")).collect();
-            assert!(train.iter().all(|t| t.len() >= 1440 / clients / 2), "{:?}", train.iter().map(Vec::len).collect::<Vec<_>>());
+            assert!(
+                train.iter().all(|t| t.len() >= 1440 / clients / 2),
+                "{:?}",
+                train.iter().map(Vec::len).collect::<Vec<_>>()
+            );
             assert!(test.iter().all(|t| (354 / clients..=360 / clients + 1).contains(&t.len())));
             let mut all: Vec<String> = train.into_iter().chain(test).flatten().collect();
             let mut text = String::new();

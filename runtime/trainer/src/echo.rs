@@ -54,12 +54,16 @@ pub(crate) fn run(task: &TrainerTask) -> Result<Metrics, TaskError> {
         }
         Work::Train { base, out_weights } => {
             let mut bytes = weights::read(base)?;
-            let view = WeightsView::parse(&bytes).map_err(|source| TaskError::Weights { path: base.clone(), source })?;
+            let view =
+                WeightsView::parse(&bytes).map_err(|source| TaskError::Weights { path: base.clone(), source })?;
             let floats = view.layout().tensors().iter().enumerate().filter(|(_, t)| t.dtype == DType::F32);
             let ranges: Vec<_> = floats.map(|(i, t)| view.start(i)..view.start(i) + t.range.len()).collect();
             ranges.into_iter().for_each(|range| disturb(&mut rng, parameters.noise, &mut bytes[range]));
-            std::fs::write(out_weights, &bytes)
-                .map_err(|source| TaskError::File { path: out_weights.clone(), action: "written", source })?;
+            std::fs::write(out_weights, &bytes).map_err(|source| TaskError::File {
+                path: out_weights.clone(),
+                action: "written",
+                source,
+            })?;
         }
         Work::Evaluate { base } => {
             let bytes = weights::read(base)?;
@@ -125,7 +129,10 @@ mod tests {
         let (base, a) = (read("base"), read("a"));
         assert!(a == read("b") && a != read("c"));
         let (base, a) = (WeightsView::parse(&base).unwrap(), WeightsView::parse(&a).unwrap());
-        assert_eq!(base.layout().tensors().iter().map(nsfl_tensor::TensorSpec::elements).collect::<Vec<_>>(), [4_000_000, 250_000]);
+        assert_eq!(
+            base.layout().tensors().iter().map(nsfl_tensor::TensorSpec::elements).collect::<Vec<_>>(),
+            [4_000_000, 250_000]
+        );
         let floats = |view: &WeightsView<'_>| -> Vec<f32> {
             view.tensor(1).as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
         };
@@ -138,7 +145,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let work = Work::Init { out_weights: dir.path().join("w") };
         let e = run(&task(dir.path(), work.clone(), 1, r#"{"size": 1}"#)).unwrap_err();
-        assert_eq!(e.to_string(), "parameters.size: unknown field `size`, expected one of `size_mb`, `noise`, `sample_num`, `seed`");
+        assert_eq!(
+            e.to_string(),
+            "parameters.size: unknown field `size`, expected one of `size_mb`, `noise`, `sample_num`, `seed`"
+        );
         let e = run(&task(dir.path(), work, 1, r#"{"size_mb": -1}"#)).unwrap_err();
         assert_eq!(e.code(), nsfl_types::Code::BadDocument);
     }

@@ -17,7 +17,7 @@ mod weights;
 
 pub use builtin::run;
 pub use child::child_main;
-pub use dataset::DatasetError;
+pub use dataset::{DatasetError, sample_count};
 pub use error::{TaskError, TrainerError};
 pub use spawn::{TrainerChild, TrainerCommand, spawn};
 pub use task::{TaskFileError, TrainerFailure, TrainerResult, TrainerTask, Work};

@@ -129,7 +129,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, TaskFileError> {
 }
 
 fn write<T: Serialize>(path: &Path, content: &T) -> Result<(), TaskFileError> {
-    let partial = path.with_added_extension("partial");
+    let partial = path.with_extension("partial");
     let bytes = serde_json::to_vec_pretty(&Versioned { version: VERSION, content });
     let bytes = bytes.expect("names, numbers and text always serialise");
     let failed = |source| TaskFileError { path: path.to_owned(), action: "written", source };

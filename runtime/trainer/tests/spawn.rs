@@ -80,7 +80,10 @@ async fn a_task_is_done_in_a_child_and_its_result_comes_back() {
 async fn a_reason_given_by_the_trainer_keeps_its_code() {
     let dir = tempfile::tempdir().unwrap();
     let parameters = r#"{"features": 2, "classes": 2}"#;
-    start(&builtin(), &dir, &task("classifier", Work::Init { out_weights: "b".into() }, parameters)).wait().await.unwrap();
+    start(&builtin(), &dir, &task("classifier", Work::Init { out_weights: "b".into() }, parameters))
+        .wait()
+        .await
+        .unwrap();
     let work = Work::Train { base: "b".into(), out_weights: "w".into() };
     let e = start(&builtin(), &dir, &task("classifier", work, parameters)).wait().await.unwrap_err();
     assert_eq!(e.code(), Code::BadDataset);

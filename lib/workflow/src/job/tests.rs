@@ -107,6 +107,9 @@ fn a_job_started_again_is_a_new_run_and_deaf_to_the_old_one() {
     let mut job = in_state(JobState::Failed);
     assert_eq!(job.status().reason, "no-quorum: nobody came");
     assert_eq!(operate(&mut job, Operation::Start), [status_changed(JobState::Queuing, "", 0)]);
+    let mut finished = in_state(JobState::Finished);
+    assert_eq!(finished.status().progress, 100);
+    assert_eq!(operate(&mut finished, Operation::Start), [status_changed(JobState::Queuing, "", 0)]);
     assert_eq!(job.run(), 2);
     feed(&mut job, [JobInput::Scheduled]);
     let old = [

@@ -110,7 +110,7 @@ fn aggregating(plan: RunPlan) -> RunMachine {
 
 #[test]
 fn a_run_evaluates_and_saves_when_due_and_after_its_last_round() {
-    let mut run = RunMachine::new(RunPlan { evaluate_interval: 2, save_interval: 2, ..plan(3) });
+    let mut run = RunMachine::new(RunPlan { evaluate_interval: 2, save_interval: 3, ..plan(5) });
     assert_eq!(
         play(&mut run, RunInput::Begin { initial: None }),
         [
@@ -118,11 +118,14 @@ fn a_run_evaluates_and_saves_when_due_and_after_its_last_round() {
             "aggregate 1 a+b",
             "aggregate 2 a+b",
             "evaluated 2",
-            "save 2 Some(0.2)",
             "aggregate 3 a+b",
-            "evaluated 3",
-            "save 3 Some(0.3)",
-            "finished 3 Some(0.3)",
+            "save 3 None",
+            "aggregate 4 a+b",
+            "evaluated 4",
+            "aggregate 5 a+b",
+            "evaluated 5",
+            "save 5 Some(0.5)",
+            "finished 5 Some(0.5)",
         ]
     );
     let mut bare = RunMachine::new(plan(2));

@@ -24,7 +24,7 @@ fn any_action() -> impl Strategy<Value = Action> {
 }
 
 fn any_world() -> impl Strategy<Value = World> {
-    (1..4_u32, 1..5_u32, any::<u32>(), 0..3_u32, 0..3_u32, any::<bool>()).prop_map(
+    (1..6_u32, 1..5_u32, any::<u32>(), 0..4_u32, 0..4_u32, any::<bool>()).prop_map(
         |(rounds, clients, quorum, evaluate_interval, save_interval, close_at_threshold)| {
             World::new(rounds, clients, 1 + quorum % clients, [evaluate_interval, save_interval], close_at_threshold)
         },
@@ -32,7 +32,7 @@ fn any_world() -> impl Strategy<Value = World> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_is_lost_repeated_or_killed_every_accepted_update_counts_once_and_the_run_ends(

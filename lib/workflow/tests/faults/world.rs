@@ -133,10 +133,8 @@ impl World {
                 let wire = self.wires.remove(which % self.wires.len());
                 self.deliver(wire);
             }
-            Action::Duplicate { which } => {
-                if let Some(index) = self.on_network(which) {
-                    self.wires.push(self.wires[index].clone());
-                }
+            Action::Duplicate { which } if !self.wires.is_empty() => {
+                self.wires.push(self.wires[which % self.wires.len()].clone());
             }
             Action::Lose { which } => {
                 if let Some(index) = self.on_network(which) {
@@ -161,7 +159,7 @@ impl World {
                 client.is_broken = !client.is_broken;
             }
             Action::BreakAggregation => self.aggregation_is_broken = !self.aggregation_is_broken,
-            Action::Deliver { .. } => {}
+            Action::Deliver { .. } | Action::Duplicate { .. } => {}
         }
     }
 
@@ -170,11 +168,11 @@ impl World {
         self.crash_after = None;
         self.aggregation_is_broken = false;
         self.clients.values_mut().for_each(|client| client.is_broken = false);
-        for _ in 0..1000 {
+        for _ in 0..200 {
             if self.machine.is_over() {
                 return;
             }
-            for _ in 0..10_000 {
+            for _ in 0..1000 {
                 if self.wires.is_empty() {
                     break;
                 }

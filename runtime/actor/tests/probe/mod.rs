@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nsfl_actor::{Address, ChildEvent, ChildSpec, Context, Failure, Next, Reply, Restart, Role, SupervisorSpec};
+use nsfl_actor::{
+    Address, ChildEvent, ChildSpec, Context, Exit, Failure, Next, Reply, Restart, Role, Supervisor, SupervisorSpec,
+};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -59,6 +61,7 @@ impl Role for Probe {
         if script.endless_starts.contains(&life) {
             pending::<()>().await;
         }
+        tokio::task::yield_now().await;
         script.journal.note(format!("start {}", script.name));
         Ok(Self { script, life, kept: Vec::new(), panics_when_observed: false })
     }
@@ -89,6 +92,11 @@ impl Role for Probe {
         }
         self.script.journal.note(format!("stop {}", self.script.name));
     }
+}
+
+/// How a supervisor ended; one that goes on for an hour does not end.
+pub async fn exit(supervisor: &Supervisor) -> Exit {
+    tokio::time::timeout(3600 * SOON, supervisor.wait()).await.expect("the supervisor goes on")
 }
 
 #[derive(Clone, Default)]
@@ -141,7 +149,7 @@ pub struct Events(UnboundedReceiver<ChildEvent>);
 
 impl Events {
     pub async fn next(&mut self) -> ChildEvent {
-        self.0.recv().await.unwrap()
+        tokio::time::timeout(3600 * SOON, self.0.recv()).await.expect("no more events").unwrap()
     }
 
     /// Passes over events until these paths have started, in this order.

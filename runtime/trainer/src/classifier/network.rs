@@ -101,7 +101,10 @@ fn layout(parameters: &Parameters) -> Result<Layout, TaskError> {
         layers.push(("hidden", hidden, features));
     }
     let tensors = layers.into_iter().flat_map(|(name, outputs, inputs)| {
-        [(format!("{name}.weight"), DType::F32, vec![outputs, inputs]), (format!("{name}.bias"), DType::F32, vec![outputs])]
+        [
+            (format!("{name}.weight"), DType::F32, vec![outputs, inputs]),
+            (format!("{name}.bias"), DType::F32, vec![outputs]),
+        ]
     });
     Layout::new(tensors).map_err(|e| TaskError::BadParameters(e.to_string()))
 }

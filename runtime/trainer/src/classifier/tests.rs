@@ -15,7 +15,7 @@ fn folder() -> tempfile::TempDir {
     };
     let text: String = (0..200).map(line).collect();
     std::fs::write(dir.path().join("train.csv"), &text).unwrap();
-    std::fs::write(dir.path().join("test.csv"), &text[..text.len() / 2 + 1].rsplit_once('\n').unwrap().0).unwrap();
+    std::fs::write(dir.path().join("test.csv"), (0..100).map(line).collect::<String>()).unwrap();
     dir
 }
 
@@ -78,10 +78,18 @@ fn wrong_parameters_are_named() {
         e.to_string()
     };
     let unknown = says(r#"{"features": 2, "classes": 2, "epoch": 3}"#);
-    assert!(unknown.starts_with("parameters.epoch: unknown field `epoch`, expected one of `features`, `classes`, `hidden`"), "{unknown}");
+    assert!(
+        unknown.starts_with("parameters.epoch: unknown field `epoch`, expected one of `features`, `classes`, `hidden`"),
+        "{unknown}"
+    );
     assert_eq!(says(r#"{"classes": 2}"#), "parameters: missing field `features`");
-    assert_eq!(says(r#"{"features": 2, "classes": 2, "batch_size": 0}"#), "parameters.batch_size: must be an integer ≥ 1");
-    assert!(says(r#"{"features": 2, "classes": 2, "scale": "x"}"#).starts_with("parameters.scale: invalid type: string"));
+    assert_eq!(
+        says(r#"{"features": 2, "classes": 2, "batch_size": 0}"#),
+        "parameters.batch_size: must be an integer ≥ 1"
+    );
+    assert!(
+        says(r#"{"features": 2, "classes": 2, "scale": "x"}"#).starts_with("parameters.scale: invalid type: string")
+    );
 }
 
 #[test]

@@ -4,11 +4,8 @@ use super::{DatasetError, Expected, Samples, check_label, error, open, unreadabl
 use std::path::Path;
 
 pub(super) fn load(path: &Path, expected: Expected) -> Result<Samples, DatasetError> {
-    let mut reader = ::csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .trim(::csv::Trim::All)
-        .from_reader(open(path)?);
+    let mut reader =
+        ::csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(::csv::Trim::All).from_reader(open(path)?);
     let mut samples = Samples { values: Vec::new(), labels: Vec::new() };
     let mut record = ::csv::StringRecord::new();
     let mut first = true;
@@ -21,7 +18,12 @@ pub(super) fn load(path: &Path, expected: Expected) -> Result<Samples, DatasetEr
     Ok(samples)
 }
 
-fn add(record: &::csv::StringRecord, path: &Path, expected: Expected, samples: &mut Samples) -> Result<(), DatasetError> {
+fn add(
+    record: &::csv::StringRecord,
+    path: &Path,
+    expected: Expected,
+    samples: &mut Samples,
+) -> Result<(), DatasetError> {
     let place = || format!("{}, line {}", path.display(), record.position().map_or(0, ::csv::Position::line));
     if record.len() != expected.features + 1 {
         let (got, n) = (record.len(), expected.features);
@@ -34,7 +36,8 @@ fn add(record: &::csv::StringRecord, path: &Path, expected: Expected, samples: &
         }
     }
     let field = &record[expected.features];
-    let label = field.parse().map_err(|_| error(place(), format!("the label '{field}' is not a whole number from 0")))?;
+    let label =
+        field.parse().map_err(|_| error(place(), format!("the label '{field}' is not a whole number from 0")))?;
     samples.labels.push(check_label(place, label, expected)?);
     Ok(())
 }

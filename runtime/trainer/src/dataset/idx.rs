@@ -63,7 +63,10 @@ mod tests {
         assert_eq!(samples, Samples { values: vec![0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0], labels: vec![7, 9] });
 
         let says = |expected| load(&images, &labels, expected).unwrap_err().to_string();
-        assert!(says(Expected { features: 5, ..expected }).ends_with("4 values an image; 5 are expected (parameters.features)"));
+        assert!(
+            says(Expected { features: 5, ..expected })
+                .ends_with("4 values an image; 5 are expected (parameters.features)")
+        );
         assert!(says(Expected { classes: 9, ..expected }).ends_with("label 2: the label 9 is not below classes (9)"));
         std::fs::write(&labels, idx(&[3], &[7, 9, 1])).unwrap();
         assert!(says(expected).ends_with("the shape [3] is not that of the labels of 2 images"));

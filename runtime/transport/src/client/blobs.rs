@@ -10,6 +10,7 @@ use nsfl_store::{BlobStore, Owner};
 use nsfl_types::{BlobRef, Code, Digest};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
 
 /// Attempts without a byte of progress before a transfer is given up.
@@ -67,27 +68,14 @@ impl BlobClient {
         writer: &str,
         owner: &Owner,
     ) -> Result<(), BlobError> {
-        self.with_attempts(async |progress| {
-            let mut file = store.begin(writer, blob).await?;
-            if file.offset() < blob.len {
-                let request = GetRequest { digest: digest_bytes(blob.digest), offset: file.offset() };
-                let mut client = self.connection().await?.client;
-                let mut chunks = self.in_time(client.get(request)).await??.into_inner();
-                while let Some(chunk) = self.in_time(chunks.message()).await?? {
-                    if chunk.offset != file.offset() {
-                        return Err(Refusal::new(Code::BadFrame, "a chunk is not where it should be").into());
-                    }
-                    file.write(chunk.data).await?;
-                    *progress = true;
-                }
+        let mut attempts = Attempts::new(self.redial);
+        loop {
+            let mut progress = false;
+            match self.get_once(blob, store, writer, owner, &mut progress).await {
+                Ok(()) => return Ok(()),
+                Err(ended) => self.wait_after(ended, progress, &mut attempts).await?,
             }
-            if file.offset() < blob.len {
-                return Err(Refusal::new(Code::LinkLost, "the download ended early").into());
-            }
-            file.commit(owner).await?;
-            Ok(())
-        })
-        .await
+        }
     }
 
     /// Sends a blob; returns once the server has made it durable. What the server holds of it already is not sent again.
@@ -99,18 +87,14 @@ impl BlobClient {
             let reason = format!("{} bytes were given for a blob of {}", bytes.len(), blob.len);
             return Err(Refusal::new(Code::WrongDigest, reason).into());
         }
-        let mut last_held = 0;
-        self.with_attempts(async |progress| {
-            let held = self.held(blob.digest).await?.min(blob.len);
-            *progress = held > last_held;
-            last_held = held;
-            let start = usize::try_from(held).expect("the blob is in memory, so its length is a usize");
-            let sent = self.chunks(blob, bytes.clone(), start);
-            let mut client = self.connection().await?.client;
-            client.put(sent).await?;
-            Ok(())
-        })
-        .await
+        let (mut attempts, mut last_held) = (Attempts::new(self.redial), 0);
+        loop {
+            let before = last_held;
+            match self.put_once(blob, &bytes, &mut last_held).await {
+                Ok(()) => return Ok(()),
+                Err(ended) => self.wait_after(ended, last_held > before, &mut attempts).await?,
+            }
+        }
     }
 
     /// Bytes the server holds of a blob for this client.
@@ -147,32 +131,67 @@ impl BlobClient {
         }))
     }
 
-    /// Runs attempts until one succeeds, one is final, or too many made no progress.
-    async fn with_attempts(
+    /// One attempt to fetch; `progress` says whether a byte came.
+    async fn get_once(
         &self,
-        mut attempt: impl AsyncFnMut(&mut bool) -> Result<(), Ended>,
-    ) -> Result<(), BlobError> {
-        let (mut waits, mut attempts) = (backoff(self.redial), 0);
-        loop {
-            let mut progress = false;
-            let last = match attempt(&mut progress).await {
-                Ok(()) => return Ok(()),
-                Err(Ended::Final(error)) => return Err(error),
-                Err(Ended::ForNow(last)) => last,
-            };
-            if last.code == Code::LinkLost || last.code == Code::Timeout {
-                self.connection.lock().await.take();
+        blob: BlobRef,
+        store: &dyn BlobStore,
+        writer: &str,
+        owner: &Owner,
+        progress: &mut bool,
+    ) -> Result<(), Ended> {
+        let mut file = store.begin(writer, blob).await?;
+        if file.offset() < blob.len {
+            let request = GetRequest { digest: digest_bytes(blob.digest), offset: file.offset() };
+            let mut client = self.connection().await?.client;
+            let mut chunks = self.in_time(client.get(request)).await??.into_inner();
+            while let Some(chunk) = self.in_time(chunks.message()).await?? {
+                if chunk.offset != file.offset() {
+                    return Err(Refusal::new(Code::BadFrame, "a chunk is not where it should be").into());
+                }
+                file.write(chunk.data).await?;
+                *progress = true;
             }
-            if progress {
-                (waits, attempts) = (backoff(self.redial), 0);
-            }
-            attempts += 1;
-            if attempts >= MAX_ATTEMPTS {
-                return Err(BlobError::Lost { attempts, last });
-            }
-            tracing::debug!(code = %last.code, reason = %last.reason, "blob transfer goes on after a wait");
-            tokio::time::sleep(waits.next().unwrap_or(self.redial.max)).await;
         }
+        if file.offset() < blob.len {
+            return Err(Refusal::new(Code::LinkLost, "the download ended early").into());
+        }
+        file.commit(owner).await?;
+        Ok(())
+    }
+
+    /// One attempt to send; `last_held` is what the server had at its beginning.
+    async fn put_once(&self, blob: BlobRef, bytes: &Bytes, last_held: &mut u64) -> Result<(), Ended> {
+        *last_held = self.held(blob.digest).await?.min(blob.len);
+        let start = usize::try_from(*last_held).expect("the blob is in memory, so its length is a usize");
+        let sent = self.chunks(blob, bytes.clone(), start);
+        let mut client = self.connection().await?.client;
+        client.put(sent).await?;
+        Ok(())
+    }
+
+    /// Waits before the next attempt.
+    ///
+    /// # Errors
+    /// The last attempt's end was final, or too many in a row made no progress.
+    async fn wait_after(&self, ended: Ended, progress: bool, attempts: &mut Attempts) -> Result<(), BlobError> {
+        let last = match ended {
+            Ended::Final(error) => return Err(error),
+            Ended::ForNow(last) => last,
+        };
+        if last.code == Code::LinkLost || last.code == Code::Timeout {
+            self.connection.lock().await.take();
+        }
+        if progress {
+            *attempts = Attempts::new(self.redial);
+        }
+        attempts.count += 1;
+        if attempts.count >= MAX_ATTEMPTS {
+            return Err(BlobError::Lost { attempts: attempts.count, last });
+        }
+        tracing::debug!(code = %last.code, reason = %last.reason, "blob transfer goes on after a wait");
+        tokio::time::sleep(attempts.waits.next().unwrap_or(self.redial.max)).await;
+        Ok(())
     }
 
     async fn connection(&self) -> Result<Dialled, Ended> {
@@ -186,6 +205,18 @@ impl BlobClient {
     async fn in_time<T>(&self, step: impl Future<Output = T>) -> Result<T, Refusal> {
         let timed = tokio::time::timeout(self.limits.blob_idle, step).await;
         timed.map_err(|_| Refusal::new(Code::Timeout, "the transfer stands still"))
+    }
+}
+
+/// Attempts in a row without progress.
+struct Attempts {
+    count: u32,
+    waits: Box<dyn Iterator<Item = Duration> + Send>,
+}
+
+impl Attempts {
+    fn new(redial: Redial) -> Self {
+        Self { count: 0, waits: Box::new(backoff(redial)) }
     }
 }
 

@@ -7,6 +7,7 @@ mod keeper;
 mod shared;
 mod wire;
 
+pub(crate) use core::PeerTerms;
 pub use incoming::{Incoming, Replier};
 pub(crate) use keeper::keep;
 pub(crate) use shared::{Observer, Shared};

@@ -106,17 +106,18 @@ pub async fn serve(
     let sessions = Arc::new(Sessions::new(config.limits, config.liveness));
     let service = Service::new(acceptor, blobs, Arc::clone(&sessions), config.limits, end_transfers.clone());
     let decode = wire_bytes(config.limits.payload_bytes.max(config.limits.chunk_bytes).max(1 << 20));
-    let router = tonic::transport::Server::builder()
+    let builder = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(HTTP2_FRAME)
         .max_concurrent_streams(32)
         .http2_keepalive_interval(Some(config.liveness.unreachable))
-        .http2_keepalive_timeout(Some(config.liveness.unreachable))
-        .add_service(TransportServer::new(service).max_decoding_message_size(decode));
+        .http2_keepalive_timeout(Some(config.liveness.unreachable));
+    let service = TransportServer::new(service).max_decoding_message_size(decode);
     let stopped = stop.clone();
     let serving = tokio::spawn(async move {
-        if let Err(error) = router.serve_with_incoming_shutdown(incoming, stopped.cancelled_owned()).await {
+        let served = builder.serve_with_incoming_shutdown(service, incoming, stopped.cancelled_owned()).await;
+        if let Err(error) = served {
             tracing::error!(error = %error, "server ended");
         }
     });

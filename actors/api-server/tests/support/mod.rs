@@ -1,0 +1,200 @@
+//! A real api-server on loopback, with actors behind it that answer from tables.
+#![allow(unreachable_pub, dead_code, reason = "every test file uses its part")]
+
+use nsfl_actor::{Address, ChildSpec, Context, Directory, Failure, Next, Restart, Role, Supervisor, SupervisorSpec};
+use nsfl_api_server::{ApiServer, ApiServerArgs, ApiServerMsg, Limits, Tls};
+use nsfl_messages::{ClientView, CoordinatorMsg, JobOperation, JobView, SchedulerMsg, SelectorMsg};
+use nsfl_store::memory::MemoryJobStore;
+use nsfl_types::{Code, JobKey, JobSpec, JobState, JobStatus, Refusal, Timestamp};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The jobs that the scheduler of these tests knows.
+pub type Jobs = Arc<Mutex<BTreeMap<JobKey, JobView>>>;
+
+/// Answers from a table, and not at all for the job `silent`.
+pub struct Scheduler(Jobs);
+
+impl Role for Scheduler {
+    type Msg = SchedulerMsg;
+    type Args = Jobs;
+    const KIND: &'static str = "scheduler";
+
+    async fn start(jobs: Jobs, _: &Context<SchedulerMsg>) -> Result<Self, Failure> {
+        Ok(Self(jobs))
+    }
+
+    async fn handle(&mut self, msg: SchedulerMsg, _: &Context<SchedulerMsg>) -> Result<Next, Failure> {
+        let mut jobs = self.0.lock().unwrap();
+        let absent = |key: &JobKey| Refusal::new(Code::NotFound, format!("there is no job '{key}'"));
+        match msg {
+            SchedulerMsg::Create { namespace, document, reply } => reply.send(match JobSpec::parse(&document) {
+                Err(e) => Err(Refusal::new(e.code, e.to_string())),
+                Ok((document, spec)) => {
+                    let key = JobKey::new(namespace, spec.id);
+                    match jobs.contains_key(&key) {
+                        true => Err(Refusal::new(Code::JobExists, format!("job '{key}' exists"))),
+                        false => {
+                            let status = JobStatus { state: JobState::Queuing, reason: String::new(), progress: 0 };
+                            let (run, created, started) = (1, Timestamp(1_700_000_000_000), None);
+                            let view = JobView {
+                                key: key.clone(),
+                                document,
+                                status,
+                                run,
+                                created,
+                                started,
+                                checkpoints: BTreeMap::new(),
+                            };
+                            jobs.insert(key, view);
+                            Ok(())
+                        }
+                    }
+                }
+            }),
+            SchedulerMsg::Update { key, reply, .. } => {
+                reply.send(jobs.get(&key).map(|_| ()).ok_or_else(|| absent(&key)))
+            }
+            SchedulerMsg::Operate { key, operation: JobOperation::Delete, reply } => {
+                reply.send(jobs.remove(&key).map(|_| ()).ok_or_else(|| absent(&key)));
+            }
+            SchedulerMsg::Operate { key, operation, reply } => {
+                let refused = format!("job '{key}' is QUEUING: {operation:?} is not allowed");
+                reply.send(Err(Refusal::new(Code::NotAllowed, refused)));
+            }
+            SchedulerMsg::Get { key, reply } if key.id.as_str() == "silent" => drop(reply),
+            SchedulerMsg::Get { key, reply } => reply.send(jobs.get(&key).cloned().ok_or_else(|| absent(&key))),
+            SchedulerMsg::List { namespace, reply } => {
+                reply.send(Ok(jobs.values().filter(|job| job.key.namespace == namespace).cloned().collect()));
+            }
+            _ => {}
+        }
+        Ok(Next::Continue)
+    }
+
+    fn observe(&self) -> Value {
+        Value::Null
+    }
+}
+
+/// Knows the clients it was given.
+pub struct Selector(Vec<ClientView>);
+
+impl Role for Selector {
+    type Msg = SelectorMsg;
+    type Args = Vec<ClientView>;
+    const KIND: &'static str = "selector";
+
+    async fn start(clients: Vec<ClientView>, _: &Context<SelectorMsg>) -> Result<Self, Failure> {
+        Ok(Self(clients))
+    }
+
+    async fn handle(&mut self, msg: SelectorMsg, _: &Context<SelectorMsg>) -> Result<Next, Failure> {
+        if let SelectorMsg::List { reply } = msg {
+            reply.send(self.0.clone());
+        }
+        Ok(Next::Continue)
+    }
+
+    fn observe(&self) -> Value {
+        Value::Null
+    }
+}
+
+/// The server under test and what stands behind it.
+pub struct Server {
+    pub url: String,
+    pub jobs: Jobs,
+    pub store: Arc<MemoryJobStore>,
+    pub coordinators: Directory<JobKey, CoordinatorMsg>,
+    pub folder: tempfile::TempDir,
+    pub api: Address<ApiServerMsg>,
+    pub root: Supervisor,
+}
+
+/// Limits small enough to be reached.
+pub fn limits() -> Limits {
+    Limits {
+        document_bytes: 2000,
+        file_bytes: 300_000,
+        answer_within: Duration::from_secs(5),
+        keep_alive: Duration::from_secs(60),
+    }
+}
+
+pub async fn server(clients: Vec<ClientView>, tls: Option<Tls>) -> Server {
+    let folder = tempfile::tempdir().unwrap();
+    let (jobs, store) = (Jobs::default(), Arc::new(MemoryJobStore::default()));
+    let (scheduler, selector) = (Address::new("scheduler", 64), Address::new("selector", 64));
+    let (api, coordinators) = (Address::new("api-server", 8), Directory::new());
+    let root = Supervisor::unbound("server");
+    let observed = root.clone();
+    let args = ApiServerArgs {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        tls,
+        scheduler: scheduler.clone(),
+        selector: selector.clone(),
+        coordinators: coordinators.clone(),
+        store: Arc::clone(&store) as _,
+        observe: Arc::new(move || {
+            let root = observed.clone();
+            Box::pin(async move { root.observe(Duration::from_secs(5)).await })
+        }),
+        storage: folder.path().to_owned(),
+        namespaces: vec!["default".parse().unwrap()],
+        limits: limits(),
+    };
+    let secure = args.tls.is_some();
+    let spec = SupervisorSpec::new("server")
+        .bind(&root)
+        .child(ChildSpec::role::<Scheduler>("scheduler", &scheduler, Arc::clone(&jobs), Restart::Permanent))
+        .child(ChildSpec::role::<Selector>("selector", &selector, clients, Restart::Permanent))
+        .child(ChildSpec::role::<ApiServer>("api-server", &api, args, Restart::Permanent));
+    Supervisor::start(spec).await.unwrap();
+    let view = api.observe(Duration::from_secs(5)).await.unwrap();
+    let scheme = if secure { "https" } else { "http" };
+    let url = format!("{scheme}://{}/api/v1", view.detail["address"].as_str().unwrap());
+    Server { url, jobs, store, coordinators, folder, api, root }
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: ureq::http::HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
+    }
+}
+
+impl Server {
+    /// Asks with headers `name: value` and waits for the whole answer.
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.into()).unwrap();
+        tokio::task::spawn_blocking(move || {
+            let config = ureq::Agent::config_builder().http_status_as_error(false).allow_non_standard_methods(true);
+            let answer = config.build().new_agent().run(request).unwrap();
+            let (parts, body) = answer.into_parts();
+            let mut bytes = Vec::new();
+            body.into_reader().read_to_end(&mut bytes).unwrap();
+            Answer { status: parts.status.as_u16(), headers: parts.headers, body: bytes }
+        })
+        .await
+        .unwrap()
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "").await
+    }
+}

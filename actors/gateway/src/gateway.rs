@@ -1,0 +1,69 @@
+//! The gateway: listens, and finds the session of whom a command is for. Sessions route what comes in.
+
+use crate::admission::Admission;
+use crate::blobs::Blobs;
+use crate::hub::Hub;
+use crate::session::SessionMsg;
+use nsfl_actor::{Context, Failure, Next, Role};
+use nsfl_messages::GatewayMsg;
+use nsfl_transport::{Server, serve};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time that transfers under way have when the node ends.
+const LAST_TRANSFERS: Duration = Duration::from_secs(2);
+
+/// The gateway.
+pub(crate) struct Gateway {
+    hub: Arc<Hub>,
+    server: Option<Server>,
+}
+
+impl Role for Gateway {
+    type Msg = GatewayMsg;
+    type Args = Arc<Hub>;
+    const KIND: &'static str = "gateway";
+
+    async fn start(hub: Arc<Hub>, _: &Context<GatewayMsg>) -> Result<Self, Failure> {
+        let admission = Arc::new(Admission { hub: Arc::clone(&hub) });
+        let blobs = Arc::new(Blobs { hub: Arc::clone(&hub) });
+        let server = serve(hub.config.server.clone(), admission, blobs).await?;
+        tracing::info!(address = %server.local_addr(), "gateway listens");
+        hub.config.local.send_replace(Some(server.local_addr()));
+        Ok(Self { hub, server: Some(server) })
+    }
+
+    async fn handle(&mut self, msg: GatewayMsg, _: &Context<GatewayMsg>) -> Result<Next, Failure> {
+        let GatewayMsg::ToClient { client, command, grant } = msg;
+        self.hub.settle(&command, grant).await;
+        let session = self.hub.sessions.get(&client);
+        let sent = session.is_some_and(|session| session.try_tell(SessionMsg::Command(command)).is_ok());
+        if !sent {
+            self.hub.counters.dropped();
+            tracing::info!(%client, "command for a client without a link dropped");
+        }
+        Ok(Next::Continue)
+    }
+
+    fn observe(&self) -> Value {
+        let counts = self.hub.counters.counts();
+        json!({
+            "listens": self.server.as_ref().map(|server| server.local_addr().to_string()),
+            "sessions": self.hub.sessions.keys().len(),
+            "refused": counts.refused,
+            "dropped": counts.dropped,
+            "bytes_read": counts.bytes_read,
+            "bytes_written": counts.bytes_written,
+            "uploads": self.hub.uploads.in_flight(),
+            "uploads_waiting": self.hub.uploads.waiting(),
+        })
+    }
+
+    async fn stop(&mut self, _: &Context<GatewayMsg>) {
+        self.hub.config.local.send_replace(None);
+        if let Some(server) = self.server.take() {
+            server.shutdown(LAST_TRANSFERS).await;
+        }
+    }
+}

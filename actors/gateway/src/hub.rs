@@ -1,0 +1,92 @@
+//! What gateway, sessions, admission and blob service share. It outlives each of them.
+
+use crate::access::Access;
+use crate::counters::Counters;
+use crate::session::SessionMsg;
+use crate::tree::GatewayConfig;
+use crate::uploads::Uploads;
+use nsfl_actor::{Directory, Supervisor};
+use nsfl_messages::wire::TaskCommand;
+use nsfl_store::Owner;
+use nsfl_types::{BlobRef, ClientId, Code, Digest, TaskKey};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub(crate) struct Hub {
+    pub(crate) config: GatewayConfig,
+    /// Supervises the sessions.
+    pub(crate) supervisor: Supervisor,
+    /// The session of each client that has a link.
+    pub(crate) sessions: Directory<ClientId, SessionMsg>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) uploads: Uploads,
+    access: Mutex<Access>,
+    last_session: AtomicU64,
+}
+
+impl Hub {
+    pub(crate) fn new(config: GatewayConfig, supervisor: Supervisor) -> Self {
+        Self {
+            uploads: Uploads::new(config.uploads, config.upload_wait),
+            config,
+            supervisor,
+            sessions: Directory::new(),
+            counters: Arc::default(),
+            access: Mutex::default(),
+            last_session: AtomicU64::new(0),
+        }
+    }
+
+    /// Numbers sessions in the order they open.
+    pub(crate) fn next_session(&self) -> u64 {
+        self.last_session.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn access(&self) -> MutexGuard<'_, Access> {
+        self.access.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before a command goes out: opens or closes what its client may do. Holds with and without a link.
+    pub(crate) async fn settle(&self, command: &TaskCommand, grant: Option<BlobRef>) {
+        let released = match command {
+            TaskCommand::Run(order) => {
+                let timeout = Duration::from_millis(order.timeout_ms);
+                self.access().open(Instant::now(), order.key.clone(), grant, timeout)
+            }
+            TaskCommand::Cancel { key } | TaskCommand::Ack { key } | TaskCommand::Refuse { key, .. } => {
+                self.access().close(key)
+            }
+        };
+        self.release(command_key(command), released).await;
+    }
+
+    /// What a client has written and nobody needs on its account any more. A failure costs disk space, not the job.
+    async fn release(&self, key: &TaskKey, digests: Vec<Digest>) {
+        let owner = uploads_of(&key.client);
+        for digest in digests {
+            if let Err(error) = self.config.blobs.release(digest, &owner).await {
+                tracing::warn!(client = %key.client, %digest, %error, "upload not released");
+            }
+        }
+    }
+
+    /// Counts what a client may not do, and logs it as often as is bearable.
+    pub(crate) fn refuse(&self, client: &ClientId, code: Code, detail: &str) {
+        if let Some(count) = self.counters.refused(code) {
+            tracing::warn!(%client, %code, detail, count, "message refused");
+        }
+    }
+}
+
+/// Who owns what a client has written.
+pub(crate) fn uploads_of(client: &ClientId) -> Owner {
+    Owner::new(format!("uploads/{client}")).expect("a client's id is a valid part of an owner")
+}
+
+fn command_key(command: &TaskCommand) -> &TaskKey {
+    match command {
+        TaskCommand::Run(order) => &order.key,
+        TaskCommand::Cancel { key } | TaskCommand::Ack { key } | TaskCommand::Refuse { key, .. } => key,
+    }
+}

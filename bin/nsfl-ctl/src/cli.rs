@@ -1,0 +1,286 @@
+//! The words of the command line: verb, then noun. What they do is elsewhere.
+
+use crate::print::Output;
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+/// Submits, follows and ends federated learning jobs on an NSFL server.
+#[derive(Debug, Parser)]
+#[command(name = "nsfl-ctl", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// URL of the API server, instead of the configured one
+    #[arg(long, global = true, env = "NSFL_CTL_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; with --wait or watch: the job FINISHED
+  1  the server refused, or the job ended as FAILED or STOPPED
+  2  the command, a file it names or the configuration is wrong
+  3  the server cannot be reached
+  4  no such job, client or namespace
+  5  --timeout is over
+  130  interrupted";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a job
+    Create {
+        #[command(subcommand)]
+        what: Write,
+    },
+    /// Replace the document of a job that waits or rests
+    Update {
+        #[command(subcommand)]
+        what: Change,
+    },
+    /// Run a job again
+    Start {
+        #[command(subcommand)]
+        what: Start,
+    },
+    /// End a job's run
+    Stop {
+        #[command(subcommand)]
+        what: Operate,
+    },
+    /// Remove a job, its rounds and its events; its files stay
+    Delete {
+        #[command(subcommand)]
+        what: Operate,
+    },
+    /// Show jobs, clients, actors, namespaces or the configuration
+    Get(Get),
+    /// Follow a job: a line a round, until it ends
+    Watch {
+        #[command(subcommand)]
+        what: Watch,
+    },
+    /// Change the configuration
+    Set {
+        #[command(subcommand)]
+        what: Set,
+    },
+    /// Ask whether the server is well
+    Health,
+    /// Show the versions of nsfl-ctl and of the server
+    Version,
+    /// Write the completion script of a shell
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Write {
+    /// A job
+    Job(WriteJob),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Change {
+    /// A job
+    Job(Submit),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Start {
+    /// A job
+    Job(StartJob),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Operate {
+    /// A job
+    Job(JobName),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Watch {
+    /// A job
+    Job(WatchJob),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Set {
+    /// The configuration of nsfl-ctl
+    Config(Settings),
+}
+
+/// Where a job's document comes from.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Source {
+    /// Job document: .json, .yaml, .yml or .toml
+    #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "workspace")]
+    pub(crate) file: Option<PathBuf>,
+    /// Folder with job.json, job.yaml or job.toml, and perhaps model.safetensors
+    #[arg(short = 'w', long, value_name = "FOLDER")]
+    pub(crate) workspace: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// Namespace
+    pub(crate) namespace: String,
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Initial model, a safetensors file: uploaded, and model_path set to it
+    #[arg(short = 'm', long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WriteJob {
+    #[command(flatten)]
+    pub(crate) submit: Submit,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+/// A job by its id or by its document.
+#[derive(Debug, Args)]
+pub(crate) struct JobName {
+    /// Namespace
+    pub(crate) namespace: String,
+    /// Job; left out: the id in the document
+    pub(crate) id: Option<String>,
+    #[command(flatten)]
+    pub(crate) source: Source,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StartJob {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Waiting {
+    /// Wait until the job ends and show how it goes
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Wait at most so many seconds
+    #[arg(long, value_name = "SECONDS", requires = "wait")]
+    pub(crate) timeout: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchJob {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    /// Follow for at most so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// Instead of a table
+    #[arg(short = 'o', long, global = true, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
+    #[command(subcommand)]
+    pub(crate) what: What,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum What {
+    /// Jobs of a namespace, or one
+    #[command(alias = "job")]
+    Jobs(JobName),
+    /// Clients the server knows
+    #[command(alias = "client")]
+    Clients {
+        /// Only this one
+        id: Option<String>,
+    },
+    /// The server's actors, as a tree
+    #[command(alias = "actor")]
+    Actors,
+    /// Namespaces
+    #[command(alias = "namespaces")]
+    Namespace,
+    /// The configuration of nsfl-ctl
+    Config,
+}
+
+/// What may be set. An empty text removes a value.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Settings {
+    /// URL of the API server
+    #[arg(short = 's', long = "api-server", value_name = "URL")]
+    pub(crate) api_server: Option<String>,
+    /// URL of the server that takes and gives files, where it is another one
+    #[arg(short = 'd', long, value_name = "URL")]
+    pub(crate) data_server: Option<String>,
+    /// User name, sent with HTTP basic authentication
+    #[arg(short = 'u', long)]
+    pub(crate) user: Option<String>,
+    /// Ask for the user's password; it is kept in the configuration file
+    #[arg(short = 'p', long)]
+    pub(crate) password: bool,
+    /// Certificate of the authority that https servers are checked against, PEM
+    #[arg(short = 'c', long, value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_manual_is_understood() {
+        for line in [
+            "nsfl-ctl create job default -f job.yaml",
+            "nsfl-ctl create job default -w folder -m model.safetensors --wait --timeout 60",
+            "nsfl-ctl update job default -f job.json",
+            "nsfl-ctl start job default digits --wait",
+            "nsfl-ctl stop job default -f job.json",
+            "nsfl-ctl delete job default digits",
+            "nsfl-ctl get jobs default",
+            "nsfl-ctl get job default digits -o yaml",
+            "nsfl-ctl get clients -o json",
+            "nsfl-ctl get actors",
+            "nsfl-ctl get namespace",
+            "nsfl-ctl get config",
+            "nsfl-ctl watch job default digits --timeout 5",
+            "nsfl-ctl set config -s http://h:1 -d http://h:2 -u me -p -c ca.pem",
+            "nsfl-ctl health --server http://h:1",
+            "nsfl-ctl completion bash",
+            "nsfl-ctl version",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_usage_error() {
+        for line in [
+            "nsfl-ctl",
+            "nsfl-ctl create job",
+            "nsfl-ctl create job default -f a -w b",
+            "nsfl-ctl create job default -f a --timeout 3",
+            "nsfl-ctl set config",
+            "nsfl-ctl get jobs default -o xml",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `client`: opens the stores, dials the server, starts the client's tree.
+
+use crate::cli::ClientArgs;
+use crate::server::trainer;
+use crate::{check, exit, node};
+use nsfl_actor::{Supervisor, now_ms};
+use nsfl_config::ClientConfig;
+use nsfl_messages::wire::{ClientInfo, EXPORT_TASKS, VERSION};
+use nsfl_store_posix::{PosixBlobStore, PosixConfig};
+use nsfl_store_sled::SledTaskStore;
+use nsfl_task_manager::{SiteConfig, client_tree};
+use nsfl_transport::{Credentials, Export, Limits, Redial};
+use nsfl_types::Resource;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two removals of blobs that no task needs.
+const SWEEP: Duration = Duration::from_secs(60);
+
+pub(crate) fn main(args: ClientArgs) -> anyhow::Result<()> {
+    let config = ClientConfig::load(args.config.as_deref(), args.flags())
+        .map_err(|e| exit::coded(exit::CONFIG, e.to_string()))?;
+    nsfl_telemetry::init(&config.log)?;
+    let _lock = node::lock_folder(&config.data_dir)?;
+    let shutdown = config.shutdown_ms.duration();
+    node::runtime()?.block_on(async {
+        let credentials = check::credentials(&config.tls)?;
+        let ready = json!({"ready": "client", "client": credentials.identity().name});
+        let root = start(&config, credentials).await?;
+        node::live(root, ready, &args.node, shutdown).await
+    })
+}
+
+async fn start(config: &ClientConfig, credentials: Credentials) -> anyhow::Result<Supervisor> {
+    let blobs = PosixBlobStore::open(PosixConfig {
+        root: config.data_dir.join("blobs"),
+        max_blob_bytes: config.limits.max_blob_bytes.get(),
+        fsync: config.store.fsync,
+    })
+    .map_err(exit::store)?;
+    let tasks = SledTaskStore::open(&config.data_dir.join("tasks")).map_err(exit::store)?;
+    let site = SiteConfig {
+        info: info(config, &credentials),
+        heartbeat: config.heartbeat_ms.duration(),
+        workspace: config.data_dir.join("workspace"),
+        trainer: trainer(),
+        datasets: config.datasets.clone(),
+        blobs: Arc::new(blobs),
+        tasks: Arc::new(tasks),
+        sweep: SWEEP,
+    };
+    let connection = nsfl_transport::connect(nsfl_transport::ClientConfig {
+        server: config.server.to_string(),
+        credentials,
+        claimed: None,
+        incarnation: now_ms(),
+        exports: vec![Export { index: EXPORT_TASKS, name: "tasks".into(), version: VERSION }],
+        limits: Limits { blob_bytes: config.limits.max_blob_bytes.get(), ..Limits::default() },
+        redial: Redial { first: config.link.retry_base_ms.duration(), max: config.link.retry_max_ms.duration() },
+    });
+    Supervisor::start(client_tree(site, connection)).await.map_err(|failure| exit::failure(&failure, 1))
+}
+
+fn info(config: &ClientConfig, credentials: &Credentials) -> ClientInfo {
+    ClientInfo {
+        client: credentials.identity().name.clone(),
+        address: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        runtimes: config.runtimes.clone(),
+        label: config.label.clone(),
+        max_tasks: config.max_tasks.get(),
+        resource: Resource {
+            worker_num: 1,
+            cpu: config.resource.cpu,
+            gpu: config.resource.gpu,
+            memory_mb: config.resource.memory_mb,
+        },
+        datasets: config.datasets.iter().map(|(name, path)| (name.clone(), samples(path))).collect::<BTreeMap<_, _>>(),
+    }
+}
+
+/// Number of training samples of a data set, for ranking; 0 when it cannot be told.
+fn samples(path: &Path) -> u64 {
+    nsfl_trainer::sample_count(path).unwrap_or(0)
+}

@@ -1,0 +1,88 @@
+//! What server and client have in common as processes: one per data folder, a runtime, signals, an orderly end.
+
+use crate::cli::NodeArgs;
+use crate::exit;
+use anyhow::Context as _;
+use nsfl_actor::{Exit, Supervisor};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// Makes the folder and takes its lock; it is held until the file is dropped.
+pub(crate) fn lock_folder(folder: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the data folder {}", folder.display()))?;
+    let path = folder.join("node.lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(_) => {
+            let message = format!(
+                "the data folder {} is in use by another node; stop it or give another data_dir",
+                folder.display()
+            );
+            Err(exit::coded(exit::FOLDER_IN_USE, message))
+        }
+    }
+}
+
+/// The runtime of a daemon: as many threads as cores, at most four, since the heavy work is elsewhere.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.clamp(2, 4))
+        .thread_name("nsfl")
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")
+}
+
+/// One line on standard output for whoever started the node, then its life until a signal, the end of standard input
+/// or an escalation.
+pub(crate) async fn live(
+    root: Supervisor,
+    ready: serde_json::Value,
+    args: &NodeArgs,
+    shutdown: Duration,
+) -> anyhow::Result<()> {
+    announce(&ready);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let reason = tokio::select! {
+        exit = root.wait() => return match exit {
+            Exit::Stopped => Ok(()),
+            Exit::Escalated(failure) => Err(exit::failure(&failure, exit::GAVE_UP)),
+        },
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        () = stdin_closed(args.until_stdin_closes) => "standard input closed",
+    };
+    tracing::info!(reason, "node stops");
+    root.shutdown(shutdown).await;
+    tracing::info!("node stopped");
+    Ok(())
+}
+
+#[allow(clippy::print_stdout, reason = "the line a parent process waits for")]
+fn announce(ready: &serde_json::Value) {
+    use std::io::Write as _;
+    println!("{ready}");
+    if let Err(error) = std::io::stdout().flush() {
+        tracing::debug!(%error, "nobody reads standard output");
+    }
+}
+
+async fn stdin_closed(wanted: bool) {
+    if !wanted {
+        return std::future::pending().await;
+    }
+    let (closed, wait) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut rest = [0; 64];
+        while matches!(std::io::stdin().read(&mut rest), Ok(n) if n > 0) {}
+        let _ = closed.send(());
+    });
+    let _ = wait.await;
+}

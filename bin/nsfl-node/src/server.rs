@@ -1,0 +1,237 @@
+//! `server`: opens the stores, wires the roles' addresses, starts the tree.
+//!
+//! ```text
+//! server ─┬─ selector
+//!         ├─ core ─┬─ jobs ── <namespace>/<job> ─┬─ aggregator
+//!         │        │                             └─ coordinator
+//!         │        └─ scheduler
+//!         ├─ gateway ─┬─ sessions ── <client>
+//!         │           └─ gateway
+//!         ├─ sweeper
+//!         └─ api-server
+//! ```
+//! A failed supervisor `jobs` takes the scheduler with it (rest for one), which starts every running job's
+//! coordinator again. The gateway listens after the coordinators are there, so that a client that comes back finds
+//! its job.
+
+use crate::cli::ServerArgs;
+use crate::sweeper::{Sweeper, SweeperArgs};
+use crate::{check, exit, node};
+use nsfl_actor::{Address, ChildSpec, Directory, GiveUp, Restart, Strategy, Supervisor, SupervisorSpec};
+use nsfl_api_server::{ApiServer, ApiServerArgs};
+use nsfl_config::ServerConfig;
+use nsfl_coordinator::{CoordinatorStarter, Surroundings};
+use nsfl_gateway::{GatewayConfig, gateway_tree};
+use nsfl_messages::{CoordinatorMsg, GatewayMsg, SchedulerMsg, SelectorMsg};
+use nsfl_scheduler::{Scheduler, SchedulerArgs};
+use nsfl_selector::{Selector, SelectorArgs};
+use nsfl_store::{BlobStore, JobStore};
+use nsfl_store_posix::{PosixBlobStore, PosixConfig};
+use nsfl_store_sqlite::SqliteJobStore;
+use nsfl_trainer::TrainerCommand;
+use nsfl_transport::{Limits, Liveness};
+use nsfl_types::JobKey;
+use nsfl_workflow::RetryPolicy;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Room in a role's mailbox: above it senders wait or are told that it is full.
+const MAILBOX: usize = 4096;
+/// Upper bound for looking at the tree.
+const OBSERVE: Duration = Duration::from_secs(2);
+
+pub(crate) fn main(args: ServerArgs) -> anyhow::Result<()> {
+    let config = ServerConfig::load(args.config.as_deref(), args.flags())
+        .map_err(|e| exit::coded(exit::CONFIG, e.to_string()))?;
+    nsfl_telemetry::init(&config.log)?;
+    let _lock = node::lock_folder(&config.data_dir)?;
+    let shutdown = config.shutdown_ms.duration();
+    node::runtime()?.block_on(async {
+        let started = start(config).await?;
+        let ready = json!({"ready": "server", "rest": started.rest, "link": started.link});
+        node::live(started.root, ready, &args.node, shutdown).await
+    })
+}
+
+struct Started {
+    root: Supervisor,
+    rest: String,
+    link: String,
+}
+
+/// The addresses of the roles: they outlive the actors behind them, so every role can be given those it needs.
+struct Addresses {
+    selector: Address<SelectorMsg>,
+    scheduler: Address<SchedulerMsg>,
+    gateway: Address<GatewayMsg>,
+    api: Address<nsfl_api_server::ApiServerMsg>,
+    coordinators: Directory<JobKey, CoordinatorMsg>,
+    jobs: Supervisor,
+    root: Supervisor,
+}
+
+async fn start(config: ServerConfig) -> anyhow::Result<Started> {
+    let credentials = check::credentials(&config.tls)?;
+    let store: Arc<dyn JobStore> = Arc::new(
+        SqliteJobStore::open(&config.data_dir.join("nsfl.sqlite"), config.store.fsync).map_err(exit::store)?,
+    );
+    let blobs: Arc<dyn BlobStore> = Arc::new(
+        PosixBlobStore::open(PosixConfig {
+            root: config.data_dir.join("blobs"),
+            max_blob_bytes: config.limits.max_blob_bytes.get(),
+            fsync: config.store.fsync,
+        })
+        .map_err(exit::store)?,
+    );
+    let storage = config.data_dir.join("storage");
+    for namespace in &config.namespaces {
+        std::fs::create_dir_all(storage.join(namespace.as_str()))?;
+    }
+    let addresses = Addresses {
+        selector: Address::new("selector", MAILBOX),
+        scheduler: Address::new("core/scheduler", MAILBOX),
+        gateway: Address::new("gateway/gateway", MAILBOX),
+        api: Address::new("api-server", MAILBOX),
+        coordinators: Directory::new(),
+        jobs: Supervisor::unbound("core/jobs"),
+        root: Supervisor::unbound("server"),
+    };
+    let (link, mut link_address) = watch::channel(None);
+    let root = SupervisorSpec::new("server")
+        .bind(&addresses.root)
+        .child(selector(&config, &addresses))
+        .child(core(&config, &addresses, &store, &blobs, storage.clone()))
+        .child(gateway(&config, &addresses, &blobs, credentials, link))
+        .child(sweeper(&blobs))
+        .child(api_server(&config, &addresses, &store, storage));
+    let root = Supervisor::start(root).await.map_err(|failure| exit::failure(&failure, 1))?;
+    let link = link_address.wait_for(Option::is_some).await?.map_or_else(String::new, |a: SocketAddr| a.to_string());
+    let api = addresses.api.observe(OBSERVE).await;
+    let rest = api.and_then(|view| view.detail["address"].as_str().map(str::to_owned)).unwrap_or_default();
+    tracing::info!(rest, link, "server ready");
+    Ok(Started { root, rest, link })
+}
+
+fn selector(config: &ServerConfig, addresses: &Addresses) -> ChildSpec {
+    let args =
+        SelectorArgs { scheduler: addresses.scheduler.clone(), expiry_ms: config.link.expiry_ms.get() };
+    ChildSpec::role::<Selector>("selector", &addresses.selector, args, Restart::Permanent)
+}
+
+fn core(
+    config: &ServerConfig,
+    addresses: &Addresses,
+    store: &Arc<dyn JobStore>,
+    blobs: &Arc<dyn BlobStore>,
+    storage: PathBuf,
+) -> ChildSpec {
+    let surroundings = Surroundings {
+        store: store.clone(),
+        blobs: blobs.clone(),
+        scheduler: addresses.scheduler.clone(),
+        selector: addresses.selector.clone(),
+        gateway: addresses.gateway.clone(),
+        storage: storage.clone(),
+        scratch: config.data_dir.join("scratch"),
+        trainer: trainer(),
+        retry: RetryPolicy {
+            max_attempts: config.rounds.retry_attempts.get(),
+            backoff_base_ms: config.rounds.retry_base_ms.get(),
+            backoff_max_ms: config.rounds.retry_max_ms.get(),
+        },
+    };
+    let starter = CoordinatorStarter::new(addresses.jobs.clone(), addresses.coordinators.clone(), surroundings);
+    let jobs = SupervisorSpec::new("jobs")
+        .bind(&addresses.jobs)
+        .give_up(GiveUp::Drop)
+        .on_event(CoordinatorStarter::on_give_up(addresses.scheduler.clone()));
+    let args = SchedulerArgs {
+        store: store.clone(),
+        blobs: blobs.clone(),
+        selector: addresses.selector.clone(),
+        starter: Arc::new(starter),
+        namespaces: config.namespaces.clone(),
+        storage,
+        max_running: config.limits.max_running_jobs.get() as usize,
+    };
+    let core = SupervisorSpec::new("core")
+        .strategy(Strategy::RestForOne)
+        .child(ChildSpec::supervisor(jobs, Restart::Permanent))
+        .child(ChildSpec::role::<Scheduler>("scheduler", &addresses.scheduler, args, Restart::Permanent));
+    ChildSpec::supervisor(core, Restart::Permanent)
+}
+
+fn gateway(
+    config: &ServerConfig,
+    addresses: &Addresses,
+    blobs: &Arc<dyn BlobStore>,
+    credentials: nsfl_transport::Credentials,
+    link: watch::Sender<Option<SocketAddr>>,
+) -> ChildSpec {
+    let limits = Limits {
+        connections: config.link.max_connections.get() as usize,
+        blob_bytes: config.limits.max_blob_bytes.get(),
+        ..Limits::default()
+    };
+    let liveness = Liveness {
+        heartbeat: config.link.heartbeat_ms.duration(),
+        unreachable: config.link.unreachable_ms.duration(),
+        ttl: config.link.expiry_ms.duration(),
+    };
+    let server = nsfl_transport::ServerConfig { listen: config.link.listen, credentials, limits, liveness };
+    let args = GatewayConfig {
+        server,
+        blobs: blobs.clone(),
+        selector: addresses.selector.clone(),
+        coordinators: addresses.coordinators.clone(),
+        max_update_bytes: config.limits.max_blob_bytes.get(),
+        uploads: config.limits.max_uploads.get() as usize,
+        upload_wait: config.limits.max_upload_wait_ms.duration(),
+        local: Arc::new(link),
+    };
+    ChildSpec::supervisor(gateway_tree(args, &addresses.gateway), Restart::Permanent)
+}
+
+fn sweeper(blobs: &Arc<dyn BlobStore>) -> ChildSpec {
+    let args = SweeperArgs { blobs: blobs.clone(), every: Duration::from_secs(60), idle: Duration::from_secs(600) };
+    ChildSpec::role::<Sweeper>("sweeper", &Address::new("sweeper", 16), args, Restart::Permanent)
+}
+
+fn api_server(
+    config: &ServerConfig,
+    addresses: &Addresses,
+    store: &Arc<dyn JobStore>,
+    storage: PathBuf,
+) -> ChildSpec {
+    let root = addresses.root.clone();
+    let tls = config.rest.tls.as_ref();
+    let args = ApiServerArgs {
+        listen: config.rest.listen,
+        tls: tls.map(|t| nsfl_api_server::Tls { certificate: t.certificate.clone(), key: t.key.clone() }),
+        scheduler: addresses.scheduler.clone(),
+        selector: addresses.selector.clone(),
+        coordinators: addresses.coordinators.clone(),
+        store: store.clone(),
+        observe: Arc::new(move || {
+            let root = root.clone();
+            Box::pin(async move { root.observe(OBSERVE).await })
+        }),
+        storage,
+        namespaces: config.namespaces.clone(),
+        limits: nsfl_api_server::Limits {
+            file_bytes: config.limits.max_blob_bytes.get(),
+            ..nsfl_api_server::Limits::default()
+        },
+    };
+    ChildSpec::role::<ApiServer>("api-server", &addresses.api, args, Restart::Permanent)
+}
+
+/// This program again, as a trainer.
+pub(crate) fn trainer() -> TrainerCommand {
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("nsfl-node"));
+    TrainerCommand { program, args: vec!["trainer".into()] }
+}

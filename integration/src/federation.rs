@@ -1,0 +1,187 @@
+//! A server and some clients on loopback, each a process, in a folder of their own.
+
+use crate::{Node, Rest};
+use anyhow::Context;
+use nsfl_transport::provision::{Authority, PemPair, Validity, write_private};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+
+/// What a federation is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Number of clients, named `c1`, `c2`, …
+    pub clients: usize,
+    /// Lines added to the server's configuration, before its first section.
+    pub server_extra: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { clients: 2, server_extra: String::new() }
+    }
+}
+
+/// A running federation. Dropped, its processes are killed and its folder removed.
+pub struct Federation {
+    /// The clients' processes, by number; `None` once taken away.
+    pub clients: Vec<Node>,
+    /// The server's process.
+    pub server: Node,
+    /// REST of the server.
+    pub rest: Rest,
+    authority: Authority,
+    folder: TempDir,
+}
+
+impl Federation {
+    /// Provisions, configures, starts the server and then the clients, and waits until each is ready.
+    ///
+    /// # Errors
+    /// A process did not start; the error carries the end of its log.
+    pub fn start(options: &Options) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("nsfl-test-").tempdir()?;
+        let dir = folder.path();
+        let authority = Authority::create("tests", Validity::days(OffsetDateTime::now_utc(), 1))?;
+        write_private(&dir.join("ca.crt"), &authority.pem().certificate)?;
+        let pair = authority.issue_server(&"server".parse()?, Validity::days(OffsetDateTime::now_utc(), 1))?;
+        write_pair(dir, "server", &pair)?;
+        let digits = include_bytes!("../../data/digits/digits.csv.gz");
+        nsfl_trainer::digits::split(digits, options.clients.max(1), 7, &dir.join("data"))?;
+        // Ports are chosen once, so that a server that is started again is found again.
+        let (rest, link) = (free_port()?, free_port()?);
+        let config = format!(
+            "federation = \"tests\"\ndata_dir = {:?}\n{}\n[rest]\nlisten = \"127.0.0.1:{rest}\"\n[link]\nlisten = \
+             \"127.0.0.1:{link}\"\n{}",
+            dir.join("server"),
+            options.server_extra,
+            tls(dir, "server"),
+        );
+        std::fs::write(dir.join("server.toml"), config)?;
+        let server = Node::start("server", &dir.join("server.toml"), &dir.join("server.log"))?;
+        let rest = Rest::new(&format!("127.0.0.1:{rest}"));
+        let mut federation = Self { clients: Vec::new(), server, rest, authority, folder };
+        for number in 1..=options.clients {
+            let client = federation.client(number)?;
+            federation.clients.push(client);
+        }
+        Ok(federation)
+    }
+
+    /// The folder of everything.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The address of the links.
+    ///
+    /// # Errors
+    /// The server did not say.
+    pub fn link(&self) -> anyhow::Result<String> {
+        Ok(self.server.ready["link"].as_str().context("a server says where its links are")?.to_owned())
+    }
+
+    /// The authority, to make certificates that nodes trust.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Starts the server again in its folder and on its ports, after it was killed.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub fn restart_server(&mut self) -> anyhow::Result<()> {
+        let dir = self.folder.path();
+        self.server = Node::start("server", &dir.join("server.toml"), &dir.join("server.log"))?;
+        Ok(())
+    }
+
+    /// Starts client `number` (again), with its own certificate and folder.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub fn client(&self, number: usize) -> anyhow::Result<Node> {
+        let (dir, name) = (self.folder.path(), format!("c{number}"));
+        let file = dir.join(format!("{name}.toml"));
+        if !file.exists() {
+            let validity = Validity::days(OffsetDateTime::now_utc(), 1);
+            write_pair(dir, &name, &self.authority.issue_client(&name.parse()?, validity)?)?;
+            let config = format!(
+                "server = \"{}\"\ndata_dir = {:?}\n[datasets]\ndigits = {:?}\n[link]\nretry_base_ms = 50\nretry_max_ms = \
+                 200\n{}",
+                self.link()?,
+                dir.join(&name),
+                dir.join("data").join(format!("client-{number}")),
+                tls(dir, &name),
+            );
+            std::fs::write(&file, config)?;
+        }
+        Node::start("client", &file, &dir.join(format!("{name}.log")))
+    }
+
+    /// Submits a job and expects that it is taken.
+    ///
+    /// # Errors
+    /// It was refused; the error is the answer.
+    pub fn submit(&self, job: &Value) -> anyhow::Result<()> {
+        let answer = self.rest.post("/namespaces/default/jobs", job)?;
+        anyhow::ensure!(answer.status == 201, "refused: {answer:?}");
+        Ok(())
+    }
+
+    /// The path of a file in the storage of namespace `default`.
+    #[must_use]
+    pub fn stored(&self, path: &str) -> PathBuf {
+        self.folder.path().join("server/storage/default").join(path)
+    }
+}
+
+/// A digits job for `clients` clients and `rounds` rounds; every client is needed.
+#[must_use]
+pub fn digits_job(id: &str, clients: usize, rounds: u32) -> Value {
+    json!({
+        "id": id, "runtime": "builtin", "task_entry": "classifier", "datasets": ["digits"], "output": "out",
+        "hyper_parameters": {
+            "max_round_num": rounds, "client_num": clients, "threshold_client_num": clients,
+            "evaluate_interval": 2, "save_interval": 2, "round_timeout": 60,
+        },
+        "parameters": {"features": 64, "classes": 10, "hidden": 16, "epochs": 1, "scale": 16, "seed": 7},
+    })
+}
+
+/// An echo job: no data, a model of `megabytes`.
+#[must_use]
+pub fn echo_job(id: &str, clients: usize, rounds: u32, megabytes: f64) -> Value {
+    json!({
+        "id": id, "runtime": "builtin", "task_entry": "echo", "output": "out",
+        "hyper_parameters": {
+            "max_round_num": rounds, "client_num": clients, "threshold_client_num": clients,
+            "evaluate_interval": 0, "save_interval": 0, "round_timeout": 120,
+        },
+        "parameters": {"size_mb": megabytes, "seed": 7},
+    })
+}
+
+fn write_pair(dir: &Path, name: &str, pair: &PemPair) -> anyhow::Result<()> {
+    write_private(&dir.join(format!("{name}.crt")), &pair.certificate)?;
+    write_private(&dir.join(format!("{name}.key")), &pair.key)?;
+    Ok(())
+}
+
+fn tls(dir: &Path, name: &str) -> String {
+    let file = |name: String| dir.join(name);
+    format!(
+        "[tls]\nca = {:?}\ncertificate = {:?}\nkey = {:?}\n",
+        file("ca.crt".into()),
+        file(format!("{name}.crt")),
+        file(format!("{name}.key")),
+    )
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

@@ -1,0 +1,117 @@
+//! One process of ours. It ends with the test: dropped, it is killed and waited for.
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// What to send a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGKILL: no time for anything.
+    Kill,
+    /// SIGTERM: an orderly end.
+    Terminate,
+    /// SIGSTOP: frozen.
+    Stop,
+    /// SIGCONT: goes on.
+    Continue,
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    child: Child,
+    /// The line it printed when it was ready.
+    pub ready: Value,
+    /// Its log.
+    pub log: PathBuf,
+}
+
+/// A program of this workspace, built by the same cargo command as the test.
+///
+/// # Errors
+/// It is not there: the test was not started by `cargo xtask test`.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent).context("a test lies in target/<profile>/deps")?;
+    let program = folder.join(name);
+    if !program.exists() {
+        bail!("{} is not built: run `cargo build -p {name}` (cargo xtask test does)", program.display());
+    }
+    Ok(program)
+}
+
+impl Node {
+    /// Starts `nsfl-node <role> --config <config>` and waits until it is ready.
+    ///
+    /// # Errors
+    /// It ended instead; the error carries the exit status and the end of its log.
+    pub fn start(role: &str, config: &Path, log: &Path) -> anyhow::Result<Self> {
+        let output = File::options().create(true).append(true).open(log)?;
+        let mut child = Command::new(binary("nsfl-node")?)
+            .args([role, "--until-stdin-closes", "--config"])
+            .arg(config)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(output)
+            .spawn()?;
+        let stdout = child.stdout.take().context("standard output is piped")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        if line.is_empty() {
+            let status = child.wait()?;
+            let text = std::fs::read_to_string(log).unwrap_or_default();
+            let end = text.lines().rev().take(5).collect::<Vec<_>>().join(" | ");
+            bail!("{role} ended at its start with {status}: {end}");
+        }
+        Ok(Self { child, ready: serde_json::from_str(&line)?, log: log.to_owned() })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal to this process only.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id())?).context("a pid is not 0")?;
+        let signal = match signal {
+            Signal::Kill => rustix::process::Signal::KILL,
+            Signal::Terminate => rustix::process::Signal::TERM,
+            Signal::Stop => rustix::process::Signal::STOP,
+            Signal::Continue => rustix::process::Signal::CONT,
+        };
+        Ok(rustix::process::kill_process(pid, signal)?)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
+        Ok(self.child.wait()?)
+    }
+
+    /// Kills it and waits for its end.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}

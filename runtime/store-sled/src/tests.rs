@@ -1,0 +1,74 @@
+//! The conformance suite, and what only a folder of sled's can get wrong.
+
+use super::*;
+use nsfl_store::conformance::{self, sample};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+fn open(folder: &Path) -> SledTaskStore {
+    SledTaskStore::open(folder.join("tasks")).unwrap()
+}
+
+#[tokio::test]
+async fn it_conforms() {
+    conformance::task_store(async |folder| open(folder)).await;
+}
+
+#[tokio::test]
+async fn what_it_keeps_is_there_after_it_was_closed() {
+    conformance::task_store_persists(async |folder| open(folder)).await;
+}
+
+#[tokio::test]
+async fn an_unreadable_record_is_removed_and_the_others_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.put(sample::task("a", "x", 10)).await.unwrap();
+    store.put(sample::task("a", "y", 10)).await.unwrap();
+    store.db.insert(name(&sample::task("a", "x", 0).key), b"\x01rubbish").unwrap();
+    assert_eq!(store.all().await.unwrap(), [sample::task("a", "y", 10)]);
+    assert_eq!(store.db.len(), 1);
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, b"").unwrap();
+    let error = SledTaskStore::open(&path).err().unwrap();
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+}
+
+const KILL: &str = "NSFL_TEST_KILL_FOLDER";
+
+#[tokio::test]
+async fn what_was_acknowledged_outlives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "tests::puts_until_killed", "--nocapture"])
+        .env(KILL, folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let last = lines.filter_map(|line| line.strip_prefix("done ")?.parse::<u64>().ok()).nth(29);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(last, Some(29));
+    let kept = open(folder.path()).all().await.unwrap();
+    for n in 0..30 {
+        assert!(kept.contains(&sample::task("a", &format!("site-{n}"), 1000)), "{n} is lost");
+    }
+}
+
+/// The child of the test above; nothing by itself.
+#[tokio::test]
+async fn puts_until_killed() {
+    let Some(folder) = std::env::var_os(KILL) else { return };
+    let store = open(Path::new(&folder));
+    for n in 0.. {
+        store.put(sample::task("a", &format!("site-{n}"), 1000)).await.unwrap();
+        // On a line of its own, whatever the harness has printed.
+        println!("\ndone {n}");
+    }
+}

@@ -1,0 +1,95 @@
+//! How values stand in columns. Floating-point numbers within text are decimal strings, so that each bit comes back and
+//! NaN and infinity have a place.
+
+use nsfl_types::{BlobRef, Digest, JobKey, Metrics, TaskKind, Timestamp};
+use rusqlite::types::Type;
+use rusqlite::{Error, Result, Row};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+
+/// Unsigned numbers, bit for bit.
+pub(crate) fn signed(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+pub(crate) fn unsigned(row: &Row<'_>, column: &str) -> Result<u64> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
+}
+
+pub(crate) fn time(row: &Row<'_>, column: &str) -> Result<Timestamp> {
+    unsigned(row, column).map(Timestamp)
+}
+
+pub(crate) fn time_if_any(row: &Row<'_>, column: &str) -> Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(|at| Timestamp(at.cast_unsigned())))
+}
+
+/// The name an enum's variant has in serde.
+pub(crate) fn name(variant: &impl Serialize) -> String {
+    let name = serde_json::to_value(variant).ok().and_then(|value| value.as_str().map(str::to_owned));
+    name.expect("the states and codes are enums without fields")
+}
+
+pub(crate) fn named<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T> {
+    name_to(row.get(column)?, column)
+}
+
+pub(crate) fn named_if_any<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
+    row.get::<_, Option<String>>(column)?.map(|name| name_to(name, column)).transpose()
+}
+
+fn name_to<T: DeserializeOwned>(name: String, column: &str) -> Result<T> {
+    serde_json::from_value(name.into()).map_err(unreadable(column))
+}
+
+pub(crate) fn json(row: &Row<'_>, column: &str) -> Result<serde_json::Value> {
+    serde_json::from_str(&row.get::<_, String>(column)?).map_err(unreadable(column))
+}
+
+pub(crate) fn kind_number(kind: TaskKind) -> u8 {
+    match kind {
+        TaskKind::Train => 0,
+        TaskKind::Evaluate => 1,
+    }
+}
+
+pub(crate) fn kind(row: &Row<'_>) -> Result<TaskKind> {
+    match row.get("kind")? {
+        0 => Ok(TaskKind::Train),
+        1 => Ok(TaskKind::Evaluate),
+        other => Err(unreadable("kind")(format!("there is no kind {other}"))),
+    }
+}
+
+pub(crate) fn metrics_text(metrics: &Metrics) -> String {
+    let texts = metrics.0.iter().map(|(name, value)| (name.clone(), format!("{value:?}").into()));
+    serde_json::Value::Object(texts.collect()).to_string()
+}
+
+pub(crate) fn metrics(row: &Row<'_>) -> Result<Metrics> {
+    let texts: BTreeMap<String, String> =
+        serde_json::from_str(&row.get::<_, String>("metrics")?).map_err(unreadable("metrics"))?;
+    let number = |(name, text): (String, String)| Ok((name, text.parse().map_err(unreadable("metrics"))?));
+    texts.into_iter().map(number).collect::<Result<_>>().map(Metrics)
+}
+
+pub(crate) fn model(row: &Row<'_>) -> Result<BlobRef> {
+    Ok(BlobRef { digest: Digest::from_bytes(row.get("model_digest")?), len: unsigned(row, "model_len")? })
+}
+
+pub(crate) fn model_if_any(row: &Row<'_>) -> Result<Option<BlobRef>> {
+    let absent = row.get_ref("model_digest")?.data_type() == Type::Null;
+    if absent { Ok(None) } else { model(row).map(Some) }
+}
+
+pub(crate) fn job_key(namespace: String, id: String) -> Result<JobKey> {
+    let namespace = namespace.parse().map_err(unreadable("namespace"))?;
+    Ok(JobKey { namespace, id: id.parse().map_err(unreadable("id"))? })
+}
+
+/// A value in the file that is none of ours.
+pub(crate) fn unreadable<E: Into<Box<dyn std::error::Error + Send + Sync>>>(column: &str) -> impl FnOnce(E) -> Error {
+    let column = column.to_owned();
+    move |error| Error::FromSqlConversionFailure(0, Type::Text, format!("column {column}: {}", error.into()).into())
+}

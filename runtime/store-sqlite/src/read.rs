@@ -1,0 +1,139 @@
+//! The queries.
+
+use crate::format::{
+    job_key, json, kind, metrics, model, model_if_any, named, named_if_any, time, time_if_any, unreadable, unsigned,
+};
+use nsfl_store::{CheckpointRecord, EventRecord, JobRecord, MemberRecord, RoundRecord, RunRecord};
+use nsfl_types::{JobKey, TaskKey};
+use rusqlite::{Connection, OptionalExtension as _, Params, Result, Row, params};
+
+pub(crate) fn jobs(db: &Connection) -> Result<Vec<JobRecord>> {
+    list(db, "SELECT * FROM jobs ORDER BY namespace, id", [], job_record)
+}
+
+pub(crate) fn job(db: &Connection, key: &JobKey) -> Result<Option<JobRecord>> {
+    let sql = "SELECT * FROM jobs WHERE namespace = ? AND id = ?";
+    db.prepare_cached(sql)?.query_row(params![key.namespace.as_str(), key.id.as_str()], job_record).optional()
+}
+
+pub(crate) fn run(db: &Connection, key: &JobKey, run: u32) -> Result<Option<RunRecord>> {
+    let Some(job) = row_of(db, key)? else { return Ok(None) };
+    let record = |row: &Row<'_>| {
+        let (generation, snapshot) = (unsigned(row, "generation")?, row.get("snapshot")?);
+        Ok(RunRecord { job: key.clone(), run, generation, snapshot })
+    };
+    db.prepare_cached("SELECT * FROM runs WHERE job = ? AND run = ?")?.query_row(params![job, run], record).optional()
+}
+
+pub(crate) fn rounds(db: &Connection, key: &JobKey, run: u32) -> Result<Vec<RoundRecord>> {
+    let Some(job) = row_of(db, key)? else { return Ok(Vec::new()) };
+    let sql = "SELECT * FROM rounds WHERE job = ? AND run = ? ORDER BY round, kind, attempt";
+    list(db, sql, params![job, run], |row| {
+        Ok(RoundRecord {
+            job: key.clone(),
+            run,
+            round: row.get("round")?,
+            attempt: row.get("attempt")?,
+            kind: kind(row)?,
+            state: named(row, "state")?,
+            opened: time(row, "opened")?,
+            closed: time_if_any(row, "closed")?,
+            cohort: row.get("cohort")?,
+            accepted: row.get("accepted")?,
+            metrics: metrics(row)?,
+            model: model_if_any(row)?,
+            reason: row.get("reason")?,
+        })
+    })
+}
+
+pub(crate) fn members(db: &Connection, key: &JobKey, run: u32, round: u32) -> Result<Vec<MemberRecord>> {
+    let Some(job) = row_of(db, key)? else { return Ok(Vec::new()) };
+    let sql = "SELECT * FROM members WHERE job = ? AND run = ? AND round = ? ORDER BY attempt, kind, client";
+    list(db, sql, params![job, run, round], |row| {
+        let client = row.get::<_, String>("client")?.parse().map_err(unreadable("client"))?;
+        let task = TaskKey { job: key.clone(), run, round, attempt: row.get("attempt")?, kind: kind(row)?, client };
+        Ok(MemberRecord {
+            task,
+            state: named(row, "state")?,
+            metrics: metrics(row)?,
+            code: named_if_any(row, "code")?,
+            reason: row.get("reason")?,
+            at: time(row, "at")?,
+        })
+    })
+}
+
+pub(crate) fn checkpoints(db: &Connection, key: &JobKey) -> Result<Vec<CheckpointRecord>> {
+    let Some(job) = row_of(db, key)? else { return Ok(Vec::new()) };
+    list(db, "SELECT * FROM checkpoints WHERE job = ? ORDER BY run, round, id", params![job], |row| {
+        Ok(CheckpointRecord {
+            job: key.clone(),
+            id: row.get("id")?,
+            run: row.get("run")?,
+            round: row.get("round")?,
+            accuracy: row.get("accuracy")?,
+            path: row.get("path")?,
+            model: model(row)?,
+        })
+    })
+}
+
+pub(crate) fn events(db: &Connection, job: Option<&JobKey>, after: u64, limit: u32) -> Result<Vec<EventRecord>> {
+    // Ids are given by SQLite and never negative.
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    match job {
+        None => list(db, "SELECT * FROM events WHERE id > ? ORDER BY id LIMIT ?", params![after, limit], event),
+        Some(key) => {
+            let sql = "SELECT * FROM events WHERE namespace = ? AND job = ? AND id > ? ORDER BY id LIMIT ?";
+            list(db, sql, params![key.namespace.as_str(), key.id.as_str(), after, limit], event)
+        }
+    }
+}
+
+/// The id last given; 0 when none was.
+pub(crate) fn newest_event(db: &Connection) -> Result<u64> {
+    let last = db.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'events'", [], |row| unsigned(row, "seq"));
+    Ok(last.optional()?.unwrap_or(0))
+}
+
+/// The row a job's other records point to.
+pub(crate) fn row_of(db: &Connection, key: &JobKey) -> Result<Option<i64>> {
+    let sql = "SELECT job FROM jobs WHERE namespace = ? AND id = ?";
+    db.prepare_cached(sql)?.query_row(params![key.namespace.as_str(), key.id.as_str()], |row| row.get(0)).optional()
+}
+
+/// The generation a run is in.
+pub(crate) fn generation(db: &Connection, job: i64, run: u32) -> Result<Option<u64>> {
+    let sql = "SELECT generation FROM runs WHERE job = ? AND run = ?";
+    db.prepare_cached(sql)?.query_row(params![job, run], |row| unsigned(row, "generation")).optional()
+}
+
+fn job_record(row: &Row<'_>) -> Result<JobRecord> {
+    Ok(JobRecord {
+        key: job_key(row.get("namespace")?, row.get("id")?)?,
+        document: row.get("document")?,
+        state: named(row, "state")?,
+        snapshot: row.get("snapshot")?,
+        created: time(row, "created")?,
+        started: time_if_any(row, "started")?,
+    })
+}
+
+fn event(row: &Row<'_>) -> Result<EventRecord> {
+    let job = match (row.get("namespace")?, row.get("job")?) {
+        (Some(namespace), Some(id)) => Some(job_key(namespace, id)?),
+        _ => None,
+    };
+    let (id, at) = (unsigned(row, "id")?, time(row, "at")?);
+    Ok(EventRecord { id, at, job, kind: row.get("kind")?, fields: json(row, "fields")? })
+}
+
+fn list<T>(
+    db: &Connection,
+    sql: &str,
+    params: impl Params,
+    record: impl FnMut(&Row<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    db.prepare_cached(sql)?.query_map(params, record)?.collect()
+}

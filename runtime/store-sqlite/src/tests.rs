@@ -1,0 +1,180 @@
+//! The conformance suite, and what only a database file can get wrong.
+
+use super::*;
+use nsfl_store::conformance::{self, sample};
+use nsfl_store::{Certainty, MemberState};
+use nsfl_types::{Code, TaskKind};
+use rusqlite::Connection;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+fn open(folder: &Path) -> SqliteJobStore {
+    SqliteJobStore::open(folder.join("jobs.db"), false).unwrap()
+}
+
+fn refusal(path: &Path) -> StoreError {
+    SqliteJobStore::open(path, true).err().expect("it must not open")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_conforms() {
+    conformance::job_store(async |folder| open(folder)).await;
+}
+
+#[tokio::test]
+async fn it_conforms_when_it_syncs() {
+    conformance::job_store(async |folder| SqliteJobStore::open(folder.join("jobs.db"), true).unwrap()).await;
+}
+
+#[tokio::test]
+async fn what_it_keeps_is_there_after_it_was_closed() {
+    conformance::job_store_persists(async |folder| open(folder)).await;
+}
+
+#[tokio::test]
+async fn a_database_of_schema_version_1_opens_and_is_read_to_the_last_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Connection::open(folder.path().join("jobs.db")).unwrap();
+    golden.execute_batch(include_str!("../golden/1.sql")).unwrap();
+    drop(golden);
+    let store = open(folder.path());
+    let key = sample::job_key("a");
+    assert_eq!(store.jobs().await.unwrap(), [sample::job("a")]);
+    assert_eq!(store.run(&key, 1).await.unwrap(), Some(sample::run("a", 1)));
+    assert_eq!(store.rounds(&key, 1).await.unwrap(), [sample::round("a", 1, TaskKind::Train, 1)]);
+    assert_eq!(store.members(&key, 1, 1).await.unwrap(), [sample::member("a", 1, TaskKind::Train, "x")]);
+    assert_eq!(store.checkpoints(&key).await.unwrap(), [sample::checkpoint("a", "one", 1)]);
+    let event = EventRecord { id: 1, ..sample::event(Some("a"), "job-queued") };
+    assert_eq!(store.events(None, 0, 10).await.unwrap(), [event]);
+}
+
+#[test]
+fn migration_1_makes_the_schema_of_the_golden_file() {
+    let schema = |sql: &str| -> Vec<String> {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(sql).unwrap();
+        let mut query = db.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").unwrap();
+        query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    assert_eq!(schema(include_str!("migrations/1.sql")), schema(include_str!("../golden/1.sql")));
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused_with_a_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.db");
+    drop(SqliteJobStore::open(&path, false).unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let error = refusal(&path);
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert!(error.to_string().contains("jobs.db") && why.contains("newer version"), "{error}: {why}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_damaged_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.db");
+    std::fs::write(&path, [b'x'; 8192]).unwrap();
+    let error = refusal(&path);
+    assert!(
+        matches!(&error, StoreError::Damaged(what) if what.contains("jobs.db") && what.contains("backup")),
+        "{error}"
+    );
+    assert_eq!(error.code(), Code::Store);
+}
+
+#[tokio::test]
+async fn a_page_of_rubbish_is_found_when_it_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.db");
+    let store = open(folder.path());
+    for n in 0..100 {
+        store.commit(vec![Change::InsertJob(sample::job(&format!("job-{n}")))]).await.unwrap();
+    }
+    drop(store);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let page = bytes.len() - 4096;
+    bytes[page..].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    assert!(matches!(refusal(&path), StoreError::Damaged(_)));
+}
+
+#[test]
+fn a_path_that_cannot_be_used_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = refusal(&folder.path().join("absent/jobs.db"));
+    assert!(error.to_string().contains("absent/jobs.db"), "{error}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_as_such_and_leaves_nothing_of_the_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.db");
+    let db = open::open(&path, false).unwrap();
+    let pages: i64 = db.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    db.pragma_update(None, "max_page_count", pages + 2).unwrap();
+    let writer = Writer::start(&path, db, watch::Sender::new(0)).unwrap();
+    let large = JobRecord { snapshot: vec![1; 100_000], ..sample::job("large") };
+    let (small, full) = tokio::join!(
+        writer.commit(vec![Change::InsertJob(sample::job("small"))]),
+        writer.commit(vec![Change::InsertJob(sample::job("a")), Change::InsertJob(large)]),
+    );
+    let full = full.unwrap_err();
+    assert!(matches!(&full, StoreError::DiskFull { what, .. } if what.contains("jobs.db")), "{full}");
+    assert_eq!(full.certainty(), Certainty::NotDone);
+    writer.commit(vec![Change::InsertJob(sample::job("later"))]).await.unwrap();
+    drop(writer);
+    let kept = open(folder.path()).jobs().await.unwrap();
+    let expected = if small.is_ok() { vec!["later", "small"] } else { vec!["later"] };
+    assert_eq!(kept.iter().map(|job| job.key.id.as_str()).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn a_value_that_is_none_of_ours_is_damage_and_not_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let member = sample::member("a", 1, TaskKind::Train, "x");
+    assert_eq!(member.state, MemberState::Refused);
+    store.commit(vec![Change::InsertJob(sample::job("a")), Change::PutMember(member)]).await.unwrap();
+    let other = Connection::open(folder.path().join("jobs.db")).unwrap();
+    other.execute("UPDATE members SET state = 'eaten'", []).unwrap();
+    let error = store.members(&sample::job_key("a"), 1, 1).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Damaged(what) if what.contains("eaten")), "{error}");
+    assert_eq!(store.jobs().await.unwrap().len(), 1, "the rest is still read");
+}
+
+const KILL: &str = "NSFL_TEST_KILL_FOLDER";
+
+#[tokio::test]
+async fn what_was_acknowledged_outlives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "tests::commits_until_killed", "--nocapture"])
+        .env(KILL, folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let last = lines.filter_map(|line| line.strip_prefix("done ")?.parse::<u64>().ok()).nth(29);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(last, Some(29));
+    let store = SqliteJobStore::open(folder.path().join("jobs.db"), true).unwrap();
+    let jobs = store.jobs().await.unwrap().len();
+    assert!(jobs >= 30, "{jobs} jobs");
+    assert_eq!(store.events(None, 0, u32::MAX).await.unwrap().len(), jobs, "each batch is whole");
+}
+
+/// The child of the test above; nothing by itself.
+#[tokio::test]
+async fn commits_until_killed() {
+    let Some(folder) = std::env::var_os(KILL) else { return };
+    let store = SqliteJobStore::open(Path::new(&folder).join("jobs.db"), true).unwrap();
+    for n in 0.. {
+        let event = sample::event(None, "job-created");
+        let batch = vec![Change::InsertJob(sample::job(&format!("job-{n}"))), Change::AppendEvent(event)];
+        store.commit(batch).await.unwrap();
+        // On a line of its own, whatever the harness has printed.
+        println!("\ndone {n}");
+    }
+}

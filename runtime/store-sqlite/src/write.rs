@@ -1,0 +1,143 @@
+//! The changes, each as one or two statements within the caller's transaction.
+
+use crate::fail::reading;
+use crate::format::{kind_number, metrics_text, name, signed};
+use crate::read::{generation, row_of};
+use nsfl_store::{Change, CheckpointRecord, EventRecord, JobRecord, MemberRecord, RoundRecord, RunRecord, StoreError};
+use nsfl_types::JobKey;
+use rusqlite::{Connection, Params, Result, params};
+use std::path::Path;
+
+/// Makes a change, or says why it is refused. `path` is for error messages.
+pub(crate) fn apply(db: &Connection, path: &Path, change: &Change) -> std::result::Result<(), StoreError> {
+    let failed = reading(path);
+    match change {
+        Change::InsertJob(record) => match insert_job(db, record).map_err(failed)? {
+            0 => Err(StoreError::Exists(format!("job {}", record.key))),
+            _ => Ok(()),
+        },
+        Change::DeleteJob(key) => delete_job(db, key).map_err(failed),
+        Change::AppendEvent(record) => append_event(db, record).map_err(failed),
+        Change::UpdateJob(record) => {
+            let job = row(db, path, &record.key)?;
+            update_job(db, job, record).map_err(failed)
+        }
+        Change::PutRun(record) => {
+            let job = row(db, path, &record.job)?;
+            record.check_generation(generation(db, job, record.run).map_err(&failed)?)?;
+            put_run(db, job, record).map_err(failed)
+        }
+        Change::PutRound(record) => put_round(db, row(db, path, &record.job)?, record).map_err(failed),
+        Change::PutMember(record) => put_member(db, row(db, path, &record.task.job)?, record).map_err(failed),
+        Change::PutCheckpoint(record) => put_checkpoint(db, row(db, path, &record.job)?, record).map_err(failed),
+    }
+}
+
+fn row(db: &Connection, path: &Path, key: &JobKey) -> std::result::Result<i64, StoreError> {
+    row_of(db, key).map_err(reading(path))?.ok_or_else(|| StoreError::NotFound(format!("job {key}")))
+}
+
+fn insert_job(db: &Connection, record: &JobRecord) -> Result<usize> {
+    let sql = "INSERT INTO jobs (namespace, id, document, state, snapshot, created, started)
+               VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+    let JobRecord { key, document, state, snapshot, created, started } = record;
+    db.prepare_cached(sql)?.execute(params![
+        key.namespace.as_str(),
+        key.id.as_str(),
+        document,
+        name(state),
+        snapshot,
+        signed(created.0),
+        started.map(|at| signed(at.0)),
+    ])
+}
+
+fn update_job(db: &Connection, job: i64, record: &JobRecord) -> Result<()> {
+    let sql = "UPDATE jobs SET document = ?, state = ?, snapshot = ?, created = ?, started = ? WHERE job = ?";
+    let JobRecord { key: _, document, state, snapshot, created, started } = record;
+    let started = started.map(|at| signed(at.0));
+    execute(db, sql, params![document, name(state), snapshot, signed(created.0), started, job])
+}
+
+/// Runs, rounds, members and checkpoints go by the schema's cascade.
+fn delete_job(db: &Connection, key: &JobKey) -> Result<()> {
+    let (namespace, id) = (key.namespace.as_str(), key.id.as_str());
+    execute(db, "DELETE FROM events WHERE namespace = ? AND job = ?", params![namespace, id])?;
+    execute(db, "DELETE FROM jobs WHERE namespace = ? AND id = ?", params![namespace, id])
+}
+
+fn put_run(db: &Connection, job: i64, record: &RunRecord) -> Result<()> {
+    let sql = "INSERT INTO runs (job, run, generation, snapshot) VALUES (?, ?, ?, ?)
+               ON CONFLICT DO UPDATE SET generation = excluded.generation, snapshot = excluded.snapshot";
+    execute(db, sql, params![job, record.run, signed(record.generation), record.snapshot])
+}
+
+fn put_round(db: &Connection, job: i64, record: &RoundRecord) -> Result<()> {
+    let sql = "REPLACE INTO rounds (job, run, round, kind, attempt, state, opened, closed, cohort, accepted, metrics,
+               model_digest, model_len, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let params = params![
+        job,
+        record.run,
+        record.round,
+        kind_number(record.kind),
+        record.attempt,
+        name(&record.state),
+        signed(record.opened.0),
+        record.closed.map(|at| signed(at.0)),
+        record.cohort,
+        record.accepted,
+        metrics_text(&record.metrics),
+        record.model.map(|model| *model.digest.as_bytes()),
+        record.model.map(|model| signed(model.len)),
+        record.reason,
+    ];
+    execute(db, sql, params)
+}
+
+fn put_member(db: &Connection, job: i64, record: &MemberRecord) -> Result<()> {
+    let sql = "REPLACE INTO members (job, run, round, attempt, kind, client, state, metrics, code, reason, at)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let task = &record.task;
+    let params = params![
+        job,
+        task.run,
+        task.round,
+        task.attempt,
+        kind_number(task.kind),
+        task.client.as_str(),
+        name(&record.state),
+        metrics_text(&record.metrics),
+        record.code.as_ref().map(name),
+        record.reason,
+        signed(record.at.0),
+    ];
+    execute(db, sql, params)
+}
+
+fn put_checkpoint(db: &Connection, job: i64, record: &CheckpointRecord) -> Result<()> {
+    let sql = "REPLACE INTO checkpoints (job, id, run, round, accuracy, path, model_digest, model_len)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    let params = params![
+        job,
+        record.id,
+        record.run,
+        record.round,
+        record.accuracy,
+        record.path,
+        record.model.digest.as_bytes(),
+        signed(record.model.len),
+    ];
+    execute(db, sql, params)
+}
+
+fn append_event(db: &Connection, record: &EventRecord) -> Result<()> {
+    let sql = "INSERT INTO events (at, namespace, job, kind, fields) VALUES (?, ?, ?, ?, ?)";
+    let job = record.job.as_ref();
+    let namespace = job.map(|key| key.namespace.as_str());
+    let id = job.map(|key| key.id.as_str());
+    execute(db, sql, params![signed(record.at.0), namespace, id, record.kind, record.fields.to_string()])
+}
+
+fn execute(db: &Connection, sql: &str, params: impl Params) -> Result<()> {
+    db.prepare_cached(sql)?.execute(params).map(drop)
+}
