@@ -59,7 +59,7 @@ pub(crate) async fn events(
         return Ok(HttpResponse::Ok().json(Events { events: records.into_iter().map(body).collect(), last }));
     }
     let follower = Follower {
-        after: header("last-event-id").and_then(|id| id.parse().ok()).map(|_: u64| query.after).unwrap_or(query.after),
+        after: header("last-event-id").and_then(|id| id.parse().ok()).unwrap_or(query.after),
         key,
         store,
         newest,

@@ -71,7 +71,7 @@ pub(crate) async fn put(
     let max = app.args.limits.file_bytes;
     let too_large = || ApiError::other(Code::TooLarge, format!("files of more than {max} bytes are not taken"));
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-    if announced.is_some_and(|len: u64| len > max + 9_999_999) {
+    if announced.is_some_and(|len: u64| len > max) {
         return Err(too_large());
     }
     let failed = |e: io::Error| other(place.failed(&e));
@@ -82,7 +82,7 @@ pub(crate) async fn put(
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|e| ApiError::other(Code::BadFrame, format!("the upload was cut: {e}")))?;
         bytes += chunk.len() as u64;
-        if bytes > max + 9_999_999 {
+        if bytes > max {
             return Err(too_large());
         }
         hash.update(&chunk);

@@ -57,7 +57,7 @@ async fn current(app: &App, key: &JobKey, run: u32, round: u32) -> Result<Curren
 async fn live(app: &App, key: &JobKey, round: u32) -> Option<(Vec<ClientId>, Option<Timestamp>)> {
     let coordinator = app.args.coordinators.get(key)?;
     let view = app.ask(&coordinator, |reply| CoordinatorMsg::View { reply }).await.ok()?;
-    (view.round == round && view.phase == "selecting").then_some((view.awaited, view.deadline))
+    (view.round == round && view.phase == "collecting").then_some((view.awaited, view.deadline))
 }
 
 fn series(rounds: &[u32], measured: &BTreeMap<u32, &Metrics>) -> BTreeMap<String, Vec<Option<f64>>> {

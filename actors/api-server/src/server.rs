@@ -73,7 +73,7 @@ impl Role for ApiServer {
 
     async fn stop(&mut self, _: &Context<ApiServerMsg>) {
         self.closing.send_replace(true);
-        
+        self.handle.stop(true).await;
     }
 }
 
@@ -81,7 +81,7 @@ impl Drop for ApiServer {
     /// However the life ends, the port is free again. After `stop` there is nothing left to end.
     fn drop(&mut self) {
         self.closing.send_replace(true);
-        
+        drop(self.handle.stop(false));
     }
 }
 

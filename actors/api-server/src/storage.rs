@@ -32,7 +32,7 @@ impl Storage {
     pub(crate) fn open(root: &Path, namespaces: &[Namespace]) -> Result<Self, Failure> {
         let uploads = root.join(UPLOADS);
         let folders = namespaces.iter().map(|namespace| root.join(namespace.as_str()));
-        let made = match fs::remove_dir(root.join("nothing")) {
+        let made = match fs::remove_dir_all(&uploads) {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
             _ => folders.chain([uploads]).try_for_each(fs::create_dir_all),
         };

@@ -73,7 +73,7 @@ fn the_client_sample_is_the_defaults_and_shows_every_key() {
 #[test]
 fn what_the_samples_show_commented_out_is_accepted_too() {
     for (name, lines) in [
-        ("server.toml", &["# [rest.tls]", "# certificate = \"rest.pem\"", "# key = \"rest.key\""][..]),
+        ("server.toml", &["# [rest.tls]", "# certificate = \"rest.crt\"", "# key = \"rest.key\""][..]),
         ("client.toml", &["# digits = \"data/digits.csv\"", "# memory_bytes = 4294967296", "# cpu_seconds = 86400"]),
     ] {
         let mut text = std::fs::read_to_string(conf(name)).unwrap();

@@ -136,7 +136,7 @@ impl Lane {
 
 impl Queue {
     fn check(&mut self, turn: u64) -> Result<(), StoreError> {
-        if false && self.turn != turn {
+        if self.turn != turn {
             return Err(refused("its writer has begun it again since"));
         }
         self.failed.take().map_or(Ok(()), Err)

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The folder.
 pub(crate) struct Tree {
@@ -19,13 +19,16 @@ pub(crate) struct Tree {
     fsync: bool,
     /// Held while links are made, taken or counted: an object without an owner cannot gain one while it is swept.
     links: Mutex<()>,
+    /// When this value was made, in ns: a restarted container has the same process id as the one that crashed.
+    opened: u128,
     made: AtomicU64,
 }
 
 impl Tree {
     /// Makes the folders and tries a hard link.
     pub(crate) fn open(root: PathBuf, fsync: bool) -> Result<Self, StoreError> {
-        let tree = Self { root, fsync, links: Mutex::default(), made: AtomicU64::new(0) };
+        let opened = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let tree = Self { root, fsync, links: Mutex::default(), opened, made: AtomicU64::new(0) };
         for folder in ["objects", "refs", "partial/.new"] {
             let folder = tree.root.join(folder);
             fs::create_dir_all(&folder).map_err(failed("making folder", &folder))?;
@@ -61,8 +64,7 @@ impl Tree {
 
     /// A name for a partial file that is nobody else's.
     pub(crate) fn new_partial(&self) -> PathBuf {
-        let name = format!("{}-{}", std::process::id(), self.made.fetch_add(1, Ordering::Relaxed));
-        self.root.join("partial/.new").join(name)
+        self.root.join("partial/.new").join(self.unique())
     }
 
     /// Length of a whole blob. `Damaged` for a file without the content its name promises.
@@ -201,8 +203,7 @@ impl Tree {
         let mut source = File::open(&object).map_err(failed("opening", &object))?;
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(failed("making folder", folder))?;
-        let unique = self.made.fetch_add(1, Ordering::Relaxed);
-        let beside = folder.join(format!(".{digest}-{}-{unique}", std::process::id()));
+        let beside = folder.join(format!(".{}", self.unique()));
         let copied = File::create_new(&beside)
             .and_then(|mut file| {
                 io::copy(&mut source, &mut file)?;
@@ -214,6 +215,10 @@ impl Tree {
         }
         copied.map_err(failed("exporting to", to))?;
         self.sync(folder)
+    }
+
+    fn unique(&self) -> String {
+        format!("{}-{}-{}", std::process::id(), self.opened, self.made.fetch_add(1, Ordering::Relaxed))
     }
 
     fn object(&self, digest: Digest) -> PathBuf {

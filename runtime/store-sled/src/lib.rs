@@ -65,7 +65,7 @@ impl SledTaskStore {
 #[async_trait]
 impl TaskStore for SledTaskStore {
     async fn put(&self, record: TaskRecord) -> Result<(), StoreError> {
-
+        record.check_len()?;
         let value = format::encode(&record);
         self.write("writing a task record to", move |db| db.insert(name(&record.key), value).map(drop)).await
     }

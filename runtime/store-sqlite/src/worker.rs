@@ -122,7 +122,7 @@ fn transact(db: &mut Connection, path: &Path, group: &[Commit]) -> Result<(Vec<O
         let outcome = match commit.changes.iter().try_for_each(|change| apply(&part, path, change)) {
             Ok(()) => part.commit().map_err(reading(path)).map(Ok)?,
             Err(refused @ (StoreError::Exists(_) | StoreError::NotFound(_) | StoreError::Fenced { .. })) => {
-                part.commit().map_err(reading(path)).map(|()| Err(refused))?
+                part.finish().map_err(reading(path)).map(|()| Err(refused))?
             }
             Err(failure) => return Err(failure),
         };

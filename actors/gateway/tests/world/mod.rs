@@ -20,10 +20,14 @@ use serde_json::Value;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 pub const MAX_UPDATE: u64 = 1 << 20;
+
+/// Each client is a process started later than those before.
+static STARTS: AtomicU64 = AtomicU64::new(1);
 
 /// Notes what it is told.
 pub struct Notes<M>(mpsc::UnboundedSender<M>);
@@ -114,7 +118,7 @@ impl World {
             server: self.at.to_string(),
             credentials: credentials(&self.authority, &pair),
             claimed: None,
-            incarnation: 1,
+            incarnation: STARTS.fetch_add(1, Ordering::Relaxed),
             exports: vec![Export { index: EXPORT_TASKS, name: "tasks".into(), version: wire::VERSION }],
             limits: Limits::default(),
             redial: Redial::default(),

@@ -10,7 +10,7 @@ use nsfl_messages::wire::{
     self, ClientInfo, EXPORT_REGISTRY, EXPORT_TASKS, RegistryReport, TaskCommand, TaskOrder, TaskReport,
 };
 use nsfl_store::memory::{MemoryBlobStore, MemoryTaskStore};
-use nsfl_store::{BlobStore, BlobWriter, Owner, TaskStore, put_bytes};
+use nsfl_store::{BlobStore, BlobWriter, Owner, put_bytes};
 use nsfl_task_manager::{SiteConfig, client_tree};
 use nsfl_tensor::{DType, Layout};
 use nsfl_trainer::TrainerCommand;
