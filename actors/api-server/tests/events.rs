@@ -1,4 +1,5 @@
 //! The event stream: what is there, what comes, taken up again after an id, and its end.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Upload and download over real HTTP, the life of the server as an actor, and HTTPS.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 mod support;
 
@@ -115,7 +116,7 @@ async fn a_taken_port_is_a_failure_that_names_it_and_the_setting_and_a_stopped_s
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_server_listens_where_it_did_before() {
     let server = server(vec![], None).await;
-    let args = arguments(&server, &server.url.trim_start_matches("http://").trim_end_matches("/api/v1").to_owned());
+    let args = arguments(&server, server.url.trim_start_matches("http://").trim_end_matches("/api/v1"));
     server.root.stop_child("api-server").await.unwrap();
     let child = ChildSpec::role::<ApiServer>("again", &Address::new("again", 1), args, Restart::Permanent);
     server.root.start_child(child).await.unwrap();

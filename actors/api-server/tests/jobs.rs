@@ -1,4 +1,5 @@
 //! The table of the interface, row by row, over real HTTP; and what is shown of rounds, clients and actors.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 mod support;
 

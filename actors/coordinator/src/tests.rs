@@ -7,10 +7,10 @@ use nsfl_actor::{
 use nsfl_messages::wire::{TaskCommand, TaskReport};
 use nsfl_messages::{Cohort, CoordinatorMsg, GatewayMsg, JobRun, RunEvent, SchedulerMsg, SelectorMsg, Starter as _};
 use nsfl_store::memory::{MemoryBlobStore, MemoryJobStore};
-use nsfl_store::{BlobStore, JobStore, MemberState, Owner, RoundState, put_bytes};
+use nsfl_store::{BlobStore, Change, JobRecord, JobStore, MemberState, Owner, RoundState, put_bytes};
 use nsfl_tensor::{DType, Layout};
 use nsfl_trainer::TrainerCommand;
-use nsfl_types::{ClientId, Code, JobKey, JobSpec, Metrics, TaskKind};
+use nsfl_types::{ClientId, Code, JobKey, JobSpec, JobState, Metrics, TaskKind, Timestamp};
 use nsfl_workflow::RetryPolicy;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -173,6 +173,15 @@ impl World {
             .child(ChildSpec::role::<Sites>("gateway", &gateway, sites, Restart::Permanent))
             .child(ChildSpec::supervisor(jobs_spec, Restart::Permanent));
         let root = Supervisor::start(root).await.unwrap();
+        let record = JobRecord {
+            key: key(),
+            document: document.to_string(),
+            state: JobState::Running,
+            snapshot: Vec::new(),
+            created: Timestamp(0),
+            started: None,
+        };
+        store.commit(vec![Change::InsertJob(record)]).await.unwrap();
         let run = JobRun { key: key(), run: 1, spec: Arc::new(spec) };
         Self { starter, store, blobs, ends, commands, jobs, run, folder, _root: root }
     }

@@ -31,7 +31,7 @@ impl Counters {
             *count += 1;
             *count
         });
-        (count <= 20 || count % 100 == 0).then_some(count)
+        (count <= 20 || count.is_multiple_of(100)).then_some(count)
     }
 
     pub(crate) fn dropped(&self) {

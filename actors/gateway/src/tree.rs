@@ -40,7 +40,12 @@ pub fn gateway_tree(config: GatewayConfig, address: &Address<GatewayMsg>) -> Sup
     let hub = Arc::new(Hub::new(config, handle.clone()));
     // a session that fails is one client that dials again
     let sessions = SupervisorSpec::new("sessions").bind(&handle).give_up(GiveUp::Drop);
-    SupervisorSpec::new("gateway")
-        .child(ChildSpec::supervisor(sessions, Restart::Permanent))
-        .child(ChildSpec::role::<Gateway>("gateway", address, hub, Restart::Permanent))
+    SupervisorSpec::new("gateway").child(ChildSpec::supervisor(sessions, Restart::Permanent)).child(ChildSpec::role::<
+        Gateway,
+    >(
+        "gateway",
+        address,
+        hub,
+        Restart::Permanent,
+    ))
 }

@@ -1,7 +1,7 @@
 //! The result of a train task: local minus global, written to the client's store block by block. No model is held
 //! in memory: both come as slices of file mappings, from the store, where no trainer can cut them short any more.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use nsfl_store::{BlobWriter, StoreError};
 use nsfl_tensor::{StreamError, TensorError, WeightsView, write_delta};
 use nsfl_types::Refusal;
@@ -25,12 +25,9 @@ pub(crate) fn write(
     let local = WeightsView::parse(local).map_err(|e| bad_content(&e))?;
     let mut buffer = BytesMut::with_capacity(CHUNK);
     let written = write_delta(&base, &local, |block| {
-        if buffer.len() + block.len() > CHUNK && !buffer.is_empty() {
+        if !buffer.is_empty() && buffer.len() + block.len() > CHUNK {
             runtime.block_on(writer.write(buffer.split().freeze()))?;
             buffer.reserve(CHUNK);
-        }
-        if block.len() > CHUNK {
-            return runtime.block_on(writer.write(Bytes::copy_from_slice(block)));
         }
         buffer.extend_from_slice(block);
         Ok(())
@@ -49,4 +46,45 @@ fn bad_content(error: &TensorError) -> Refusal {
 
 fn bad_store(error: &StoreError) -> Refusal {
     Refusal::new(error.code(), format!("the result was not stored: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nsfl_store::memory::MemoryBlobStore;
+    use nsfl_store::{BlobStore as _, Owner};
+    use nsfl_tensor::{DType, Layout};
+    use nsfl_types::Code;
+
+    fn model(values: impl ExactSizeIterator<Item = f32>) -> Vec<u8> {
+        let mut file = Layout::new([("w".to_owned(), DType::F32, vec![values.len()])]).unwrap().header_bytes();
+        values.for_each(|value| file.extend_from_slice(&value.to_le_bytes()));
+        file
+    }
+
+    async fn delta(base: Vec<u8>, local: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        let store = MemoryBlobStore::default();
+        let writer = store.create().await.unwrap();
+        let runtime = Handle::current();
+        let writer = tokio::task::spawn_blocking(move || write(&base, &local, writer, &runtime)).await.unwrap()?;
+        let blob = writer.commit(&Owner::new("me").unwrap()).await.unwrap();
+        Ok(store.open(blob.digest).await.unwrap().to_vec())
+    }
+
+    #[tokio::test]
+    async fn a_delta_of_several_chunks_is_whole_and_in_order() {
+        let len = 5 * CHUNK / 8;
+        let base = model((0..len).map(|i| i as f32));
+        let local = model((0..len).map(|i| i as f32 + (i % 5) as f32));
+        assert!(delta(base, local).await.unwrap() == model((0..len).map(|i| (i % 5) as f32)));
+    }
+
+    #[tokio::test]
+    async fn weights_that_fit_no_delta_are_refused_by_their_code() {
+        let base = || model([1.0, 2.0].into_iter());
+        let code = async |local: Vec<u8>| delta(base(), local).await.unwrap_err().code;
+        assert_eq!(code(model([f32::NAN, 0.0].into_iter())).await, Code::NotFinite);
+        assert_eq!(code(model([1.0].into_iter())).await, Code::WrongShape);
+        assert_eq!(code(b"no weights".to_vec()).await, Code::BadUpdate);
+    }
 }

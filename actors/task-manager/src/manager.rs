@@ -57,6 +57,7 @@ impl Role for TaskManager {
             TaskManagerMsg::Command(command) => self.command(command).await?,
             TaskManagerMsg::LinkUp => {
                 self.tell_inventory();
+                self.tell_load();
                 for key in self.roster.keys() {
                     self.tell_executor(&key, TaskInput::LinkUp).await;
                 }
@@ -128,6 +129,7 @@ impl TaskManager {
         };
         match recorded {
             Ok(()) => {
+                tracing::info!(task = %key, "task taken");
                 self.roster.add(key, Stand::Queued);
                 self.start_waiting().await
             }
@@ -144,7 +146,10 @@ impl TaskManager {
         let config = &self.site.config;
         let refuse = |code, reason: String| Err(Refusal::new(code, reason));
         if order.key.client != config.info.client {
-            return refuse(Code::WrongIdentity, format!("this is client {}, not {}", config.info.client, order.key.client));
+            return refuse(
+                Code::WrongIdentity,
+                format!("this is client {}, not {}", config.info.client, order.key.client),
+            );
         }
         if !config.info.runtimes.contains(&order.runtime) {
             return refuse(Code::Unsupported, format!("runtime {} is not offered here", order.runtime.as_str()));
@@ -254,6 +259,7 @@ impl TaskManager {
     }
 
     fn remove(&mut self, key: &TaskKey) {
+        tracing::info!(task = %key, "task forgotten");
         self.site.running.remove(key);
         self.roster.remove(key);
     }

@@ -1,7 +1,7 @@
 //! What the client's actors share: stores, paths, the trainer's program, each other's addresses. Holds no task state.
 
 use crate::message::{ExecutorMsg, TaskManagerMsg, UplinkMsg};
-use nsfl_actor::{Address, Directory, Supervisor};
+use nsfl_actor::{Address, Directory, SendError, Supervisor};
 use nsfl_messages::wire::{ClientInfo, TaskReport};
 use nsfl_store::{BlobStore, Owner, StoreError, TaskStore};
 use nsfl_trainer::TrainerCommand;
@@ -19,11 +19,11 @@ pub struct SiteConfig {
     pub info: ClientInfo,
     /// Between two signs of life to the registry.
     pub heartbeat: Duration,
-    /// Folder of the tasks' working files.
+    /// Folder of the tasks' working files, an absolute path.
     pub workspace: PathBuf,
     /// Program that runs a task in a child process.
     pub trainer: TrainerCommand,
-    /// Data set name to its folder or file.
+    /// Data set name to its folder or file, an absolute path.
     pub datasets: BTreeMap<String, PathBuf>,
     /// Models and results.
     pub blobs: Arc<dyn BlobStore>,
@@ -47,8 +47,10 @@ pub(crate) struct Site {
 impl Site {
     /// Sends a report to the server. Without room it is dropped: whoever made it makes it again.
     pub(crate) fn report(&self, report: TaskReport) {
-        if let Err(error) = self.uplink.try_tell(UplinkMsg::Report(report)) {
-            tracing::warn!(%error, "report dropped");
+        match self.uplink.try_tell(UplinkMsg::Report(report)) {
+            Ok(()) => {}
+            Err(SendError::Down) => tracing::debug!("report before the uplink is there"),
+            Err(SendError::Full) => tracing::warn!("report dropped, the uplink is busy"),
         }
     }
 

@@ -32,14 +32,15 @@ pub(crate) async fn run(site: &Site, order: &TaskOrder) -> Outcome {
 async fn attempt(site: &Site, order: &TaskOrder) -> Result<UpdateRef, Refusal> {
     let folder = site.folder(&order.key);
     let task = describe(site, order)?;
-    let start = |what: &str, error: &dyn std::fmt::Display| Refusal::new(Code::TrainerStart, format!("{what}: {error}"));
+    let start =
+        |what: &str, error: &dyn std::fmt::Display| Refusal::new(Code::TrainerStart, format!("{what}: {error}"));
     remove_folder(&folder).await;
     tokio::fs::create_dir_all(&folder).await.map_err(|e| start("the task's folder was not made", &e))?;
     let exported = site.config.blobs.export(order.base.digest, &folder.join(BASE)).await;
     exported.map_err(|e| start("the model was not handed to the trainer", &e))?;
 
-    let mut child = spawn(&site.config.trainer, &folder, &task, Duration::from_millis(order.timeout_ms))
-        .map_err(|e| why(&e))?;
+    let mut child =
+        spawn(&site.config.trainer, &folder, &task, Duration::from_millis(order.timeout_ms)).map_err(|e| why(&e))?;
     let metrics = child.wait().await.map_err(|e| why(&e))?.metrics;
     let blob = match order.key.kind {
         TaskKind::Train => Some(result(site, order, &folder.join(WEIGHTS)).await?),

@@ -39,16 +39,8 @@ impl Role for Uplink {
 
     async fn start(args: UplinkArgs, ctx: &Context<UplinkMsg>) -> Result<Self, Failure> {
         let beat = ctx.send_after(args.site.config.heartbeat, UplinkMsg::Beat);
-        let mut uplink = Self {
-            args,
-            load: 0,
-            beat,
-            commands: 0,
-            reports: 0,
-            dropped: 0,
-            undecodable: 0,
-            last_down: None,
-        };
+        let mut uplink =
+            Self { args, load: 0, beat, commands: 0, reports: 0, dropped: 0, undecodable: 0, last_down: None };
         if uplink.args.link.stats().connected {
             uplink.introduce().await;
         }

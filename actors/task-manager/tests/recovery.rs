@@ -1,5 +1,7 @@
 //! What a client promises when parts of it, the link or the server die in the middle of a task.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
 mod world;
 
 use async_trait::async_trait;
@@ -78,7 +80,12 @@ async fn a_node_that_restarts_in_the_middle_finishes_its_task_and_kills_no_stran
     world.order(&train(1)).await;
     let pid = read_when_there(&world.path("pid")).await;
     world.stop_client().await;
-    soon("the trainer's end", async { while runs(&pid) { tokio::task::yield_now().await } }).await;
+    soon("the trainer's end", async {
+        while runs(&pid) {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
     std::fs::write(world.path("trainer.sh"), TRAINS).unwrap();
     world.start_client().await;
     let inventory = world.report_that(|report| matches!(report, TaskReport::Inventory { .. })).await;

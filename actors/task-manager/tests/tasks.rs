@@ -1,5 +1,7 @@
 //! What a client promises on a task while all goes well, and when the task itself is at fault.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
 mod world;
 
 use nsfl_messages::wire::{RegistryReport, TaskCommand, TaskOrder, TaskReport};
@@ -124,7 +126,12 @@ async fn a_trainer_that_takes_too_long_is_killed_and_reported() {
     world.command(&TaskCommand::Run(order)).await;
     assert_eq!(failure(&mut world, &train(1)).await.0, Code::TrainerTimeout);
     let pid = read_when_there(&world.path("pid")).await;
-    soon("the trainer's end", async { while runs(&pid) { tokio::task::yield_now().await } }).await;
+    soon("the trainer's end", async {
+        while runs(&pid) {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -135,7 +142,12 @@ async fn a_cancelled_task_takes_its_processes_along() {
     let pids = [read_when_there(&world.path("child")).await, read_when_there(&world.path("grandchild")).await];
     assert!(pids.iter().all(|pid| runs(pid)));
     world.command(&TaskCommand::Cancel { key: train(1) }).await;
-    soon("their end", async { while pids.iter().any(|pid| runs(pid)) { tokio::task::yield_now().await } }).await;
+    soon("their end", async {
+        while pids.iter().any(|pid| runs(pid)) {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
     world.until_nothing_is_held(&[world.base.digest]).await;
 }
 
@@ -143,7 +155,12 @@ async fn a_cancelled_task_takes_its_processes_along() {
 async fn a_waiting_task_that_is_cancelled_never_runs() {
     let mut world = world_with(TRAINS, |site| site.info.max_tasks = 0).await;
     world.order(&train(1)).await;
-    soon("its record", async { while world.site.tasks.all().await.unwrap().is_empty() { tokio::task::yield_now().await } }).await;
+    soon("its record", async {
+        while world.site.tasks.all().await.unwrap().is_empty() {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
     world.command(&TaskCommand::Cancel { key: train(1) }).await;
     world.until_nothing_is_held(&[world.base.digest]).await;
     world.command(&TaskCommand::Run(TaskOrder { runtime: Runtime::Pytorch, ..order(&train(2), world.base) })).await;

@@ -1,4 +1,5 @@
 //! The program as a script sees it: exit codes, stdout and stderr, against a small HTTP server that answers from a list.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -124,6 +125,7 @@ fn every_kind_of_failure_has_its_exit_code_and_says_why() {
     let output = ctl(folder.path(), &url, "create job default -f absent.json");
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("absent.json"));
+    assert_eq!(ctl(folder.path(), &url, "watch job default digits --timeout 0").status.code(), Some(5));
     assert_eq!(ctl(folder.path(), &url, "fly").status.code(), Some(2));
     assert_eq!(ctl(folder.path(), &url, "--help").status.code(), Some(0));
     assert!(output.stdout.is_empty());

@@ -2,6 +2,7 @@
 //! clients that are bare links with certificates of their own.
 
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 use nsfl_actor::{Address, ChildSpec, Context, Directory, Failure, Next, Restart, Role, Supervisor, SupervisorSpec};
 use nsfl_gateway::{GatewayConfig, gateway_tree};

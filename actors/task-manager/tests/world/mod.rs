@@ -2,6 +2,7 @@
 //! out one model and takes every upload. Trainers are shell scripts.
 
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -79,7 +79,7 @@ async fn stay_connected(shared: Arc<Shared>, dialer: Dialer, config: ClientConfi
     let mut resumption = Resumption::default();
     let mut waits = backoff(config.redial);
     let mut dial = 0;
-    while !shared.is_closed() {
+    loop {
         dial += 1;
         let mut connected_at = None;
         let run = run_connection(&shared, &dialer, &config, dial, &mut resumption, &mut connected_at);
@@ -87,6 +87,9 @@ async fn stay_connected(shared: Arc<Shared>, dialer: Dialer, config: ClientConfi
             ended = run => ended,
             () = closed_for(&shared, Duration::from_secs(3)) => return,
         };
+        if shared.is_closed() {
+            return;
+        }
         // A connection that held for a while was a good one: start over with short waits.
         if connected_at.is_some_and(|at: Instant| at.elapsed() >= config.redial.max) {
             waits = backoff(config.redial);
@@ -149,17 +152,23 @@ async fn run_connection(
         Err(_) => return Refusal::new(Code::Timeout, "no welcome in time"),
     };
     let Welcome { resumed, received, session, .. } = welcome;
-    if !VERSIONS.contains(&welcome.version) || (resumed && !(resumes && shared.can_resume(received))) {
+    let known = std::mem::take(resumption);
+    if !VERSIONS.contains(&welcome.version) || (resumed && (known.session != session || !resumes)) {
         return Refusal::new(Code::BadVersion, "the server's welcome does not fit the hello");
+    }
+    if resumed && !shared.can_resume(received) {
+        return Refusal::new(Code::LinkLost, "the session cannot be resumed");
     }
     let liveness = liveness_of(&welcome);
     let agreed = match terms(dialled.peer, welcome.exports, welcome.credit, liveness) {
         Ok(agreed) => agreed,
         Err(refusal) => return refusal,
     };
+    if !shared.attach(&connection, resumed.then_some(received), agreed) {
+        return Refusal::new(Code::LinkLost, "the session ended meanwhile");
+    }
     *resumption = Resumption { session, token: welcome.token };
     *connected_at = Some(Instant::now());
-    shared.attach(&connection, resumed.then_some(received), agreed);
     read(shared, &connection, inbound).await
 }
 

@@ -157,6 +157,7 @@ impl Core {
         self.end_connection(tell_peer.then_some(reason), after);
         if std::mem::take(&mut self.live) {
             self.event(LinkEvent::Down { reason: reason.clone() }, after);
+            self.last_refusal = Some(reason.clone());
         }
     }
 

@@ -78,14 +78,16 @@ impl Shared {
         self.lock().live
     }
 
-    /// The handshake on this connection is done. False when another has taken its place.
+    /// The handshake on this connection is done. False when another has taken its place, or the session to resume has
+    /// ended meanwhile.
     pub(crate) fn attach(&self, connection: &Connection, resumed_at: Option<u64>, terms: PeerTerms) -> bool {
         let done = self.with(|core, after| {
             let current = core.connection == connection.number && core.current.is_some();
-            if current {
+            let fits = current && (core.live || resumed_at.is_none());
+            if fits {
                 core.attach(resumed_at, terms, after);
             }
-            current
+            fits
         });
         self.attached.notify_one();
         done

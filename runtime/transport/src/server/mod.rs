@@ -73,7 +73,7 @@ pub trait BlobService: Send + Sync + 'static {
     async fn held(&self, peer: &PeerId, digest: Digest) -> Result<u64, Refusal>;
 }
 
-/// A listening server. Dropped, it stops accepting; sessions end with their connections.
+/// A listening server. Dropped, it stops at once.
 pub struct Server {
     local: SocketAddr,
     stop: CancellationToken,
@@ -134,16 +134,21 @@ impl Server {
     /// Tells every peer to go away, waits up to `timeout` for transfers under way, then ends those.
     pub async fn shutdown(mut self, timeout: Duration) {
         self.stop.cancel();
-        self.sessions.close_all(&Refusal::new(Code::LinkLost, "the server is shutting down"));
+        self.end_sessions();
         if tokio::time::timeout(timeout, &mut self.serving).await.is_err() {
             self.end_transfers.cancel();
         }
+    }
+
+    fn end_sessions(&self) {
+        self.sessions.close_all(&Refusal::new(Code::LinkLost, "the server is shutting down"));
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.cancel();
+        self.end_sessions();
         self.end_transfers.cancel();
     }
 }

@@ -72,7 +72,7 @@ async fn an_upload_given_up_halfway_leaves_what_the_server_has_for_the_next() {
         };
         tokio::select! {
             biased;
-            () = some_held => {}
+            () = soon(some_held) => {}
             done = &mut put => panic!("too fast to be given up: {done:?}"),
         }
     }
