@@ -1,6 +1,7 @@
-//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`. Nothing here is part of the product.
+//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`. Nothing here is part of the product.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool that talks to the terminal")]
 
+mod bench;
 mod ci;
 mod layers;
 mod metadata;
@@ -30,6 +31,9 @@ enum Command {
     Layers,
     /// House rules that a compiler does not check.
     Tidy,
+    /// What the platform costs: rounds, links.
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
         Command::Test { only } => ci::test(&only),
         Command::Layers => layers::run(),
         Command::Tidy => tidy::run(),
+        Command::Bench(bench) => bench::run(bench),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -132,14 +132,7 @@ impl Coordinator {
         }
     }
 
-    fn aggregate(
-        &self,
-        round: u32,
-        attempt: u32,
-        base: BlobRef,
-        members: Vec<Member>,
-        ctx: &Context<CoordinatorMsg>,
-    ) {
+    fn aggregate(&self, round: u32, attempt: u32, base: BlobRef, members: Vec<Member>, ctx: &Context<CoordinatorMsg>) {
         let aggregator = self.args.aggregator.clone();
         let owner = self.owners.models.clone();
         let spec = &self.args.run.spec;

@@ -152,12 +152,7 @@ impl Coordinator {
     }
 
     /// A client's report as an input; a train result is looked at by the aggregator first and comes back as one.
-    fn on_report(
-        &mut self,
-        client: ClientId,
-        report: TaskReport,
-        ctx: &Context<CoordinatorMsg>,
-    ) -> Option<RunInput> {
+    fn on_report(&mut self, client: ClientId, report: TaskReport, ctx: &Context<CoordinatorMsg>) -> Option<RunInput> {
         match report {
             TaskReport::Inventory { tasks } => Some(RunInput::ClientReported { client, tasks }),
             TaskReport::Started { key } => Some(RunInput::TaskStarted { key }),

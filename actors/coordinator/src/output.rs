@@ -26,7 +26,9 @@ pub(crate) async fn save(surroundings: Surroundings, record: CheckpointRecord) -
     surroundings.blobs.export(record.model.digest, &path).await.map_err(|e| refusal(&e))?;
     let metrics = serde_json::to_vec_pretty(&metrics(&rounds)).expect("numbers in lists can be written");
     let file = folder.join("metrics.json");
-    match tokio::task::spawn_blocking(move || write_atomically(&file, &metrics).map_err(|e| unwritable(&file, &e))).await {
+    match tokio::task::spawn_blocking(move || write_atomically(&file, &metrics).map_err(|e| unwritable(&file, &e)))
+        .await
+    {
         Ok(written) => written,
         Err(error) => Err(Refusal::new(Code::Internal, error.to_string())),
     }

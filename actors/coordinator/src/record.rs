@@ -75,13 +75,7 @@ impl Recorder {
         TaskKey { job: self.job.clone(), run: self.run, round, attempt, kind, client: client.clone() }
     }
 
-    fn round_opened(
-        &self,
-        at: Timestamp,
-        name: RoundName,
-        clients: &[ClientId],
-        deadline: Timestamp,
-    ) -> Vec<Change> {
+    fn round_opened(&self, at: Timestamp, name: RoundName, clients: &[ClientId], deadline: Timestamp) -> Vec<Change> {
         let (round, attempt, kind) = name;
         let cohort = u32::try_from(clients.len()).unwrap_or(u32::MAX);
         let mut changes = vec![Change::PutRound(RoundRecord {

@@ -43,6 +43,7 @@ pub struct ClientLoad {
 }
 
 /// From a client to the registry.
+#[allow(clippy::large_enum_variant, reason = "one message a session is large, and it is not kept")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum RegistryReport {
     /// It is there.

@@ -190,7 +190,9 @@ impl Scheduler {
                 self.book.put(entry);
                 Ok(Ok(()))
             }
-            Err(e) if e.certainty() == Certainty::NotDone => Ok(Err(Refusal::new(e.code(), Failure::from(e).to_string()))),
+            Err(e) if e.certainty() == Certainty::NotDone => {
+                Ok(Err(Refusal::new(e.code(), Failure::from(e).to_string())))
+            }
             Err(e) => Err(e.into()),
         }
     }
@@ -237,12 +239,7 @@ impl Scheduler {
         Ok(())
     }
 
-    async fn start_coordinator(
-        &mut self,
-        key: &JobKey,
-        run: u32,
-        ctx: &Context<SchedulerMsg>,
-    ) -> Result<(), Failure> {
+    async fn start_coordinator(&mut self, key: &JobKey, run: u32, ctx: &Context<SchedulerMsg>) -> Result<(), Failure> {
         let Some(entry) = self.book.get(key) else { return Ok(()) };
         let job = JobRun { key: key.clone(), run, spec: entry.spec.clone() };
         let failed = match tokio::time::timeout(ASK, self.args.starter.start(job)).await {
@@ -255,7 +252,9 @@ impl Scheduler {
 
     async fn remove(&mut self, key: &JobKey) -> Result<(), Failure> {
         self.args.starter.end(key).await;
-        self.args.store.commit(vec![Change::DeleteJob(key.clone())]).await?;
+        let removed =
+            EventRecord { id: 0, at: now(), job: Some(key.clone()), kind: "job-removed".into(), fields: json!({}) };
+        self.args.store.commit(vec![Change::DeleteJob(key.clone()), Change::AppendEvent(removed)]).await?;
         let owner = Owner::new(format!("{}/{}", key.namespace, key.id))?;
         self.args.blobs.release_all(&owner).await?;
         self.book.remove(key);

@@ -74,7 +74,8 @@ impl Registry {
         let selection = nsfl_select::select(&wanted, &candidates, request.seed);
         let mut left_out: Vec<(ClientId, String)> =
             selection.left_out.into_iter().map(|left| (left.client, left.reason.to_string())).collect();
-        left_out.extend(self.clients.values().filter(|e| !e.linked).map(|e| (e.info.client.clone(), "link down".into())));
+        left_out
+            .extend(self.clients.values().filter(|e| !e.linked).map(|e| (e.info.client.clone(), "link down".into())));
         Cohort { clients: selection.clients, left_out }
     }
 

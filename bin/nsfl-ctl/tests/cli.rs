@@ -19,8 +19,11 @@ fn stream(events: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n{events}")
 }
 
-/// Serves the steps in order, a connection each; gives back `METHOD PATH` with the body of each request.
-fn serve(steps: Vec<Step>) -> (String, JoinHandle<Vec<(String, Vec<u8>)>>) {
+/// A request: `METHOD PATH` and its body.
+type Asked = (String, Vec<u8>);
+
+/// Serves the steps in order, a connection each; gives back what was asked.
+fn serve(steps: Vec<Step>) -> (String, JoinHandle<Vec<Asked>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let mut steps = VecDeque::from(steps);

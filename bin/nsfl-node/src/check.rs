@@ -11,17 +11,28 @@ pub(crate) fn main(args: &CheckArgs) -> anyhow::Result<()> {
     let file = args.config.as_deref();
     let no_flags = Map::<String, serde_json::Value>::new();
     let wrong = |e: nsfl_config::ConfigError| exit::coded(exit::CONFIG, e.to_string());
-    let (described, tls) = if args.role == "server" {
+    let credentials = if args.role == "server" {
         let config = ServerConfig::load(file, no_flags).map_err(wrong)?;
-        (config.describe(), config.tls)
+        print!("{}", config.describe());
+        server_credentials(&config)?
     } else {
         let config = ClientConfig::load(file, no_flags).map_err(wrong)?;
-        (config.describe(), config.tls)
+        print!("{}", config.describe());
+        credentials(&config.tls)?
     };
-    print!("{described}");
-    let credentials = credentials(&tls)?;
     println!("# certificate: {}", credentials.identity());
     Ok(())
+}
+
+/// The server's credentials, which must be of the federation that is configured.
+pub(crate) fn server_credentials(config: &ServerConfig) -> anyhow::Result<Credentials> {
+    let credentials = credentials(&config.tls)?;
+    let (named, configured) = (&credentials.identity().federation, &config.federation);
+    if named != configured {
+        let wrong = format!("configuration: federation: is '{configured}', but the certificate is of '{named}'");
+        return Err(exit::coded(exit::CONFIG, wrong));
+    }
+    Ok(credentials)
 }
 
 /// The node's credentials; what is wrong with them is a matter of configuration.

@@ -58,7 +58,11 @@ async fn start(config: &ClientConfig, credentials: Credentials) -> anyhow::Resul
         claimed: None,
         incarnation: now_ms(),
         exports: vec![Export { index: EXPORT_TASKS, name: "tasks".into(), version: VERSION }],
-        limits: Limits { blob_bytes: config.limits.max_blob_bytes.get(), ..Limits::default() },
+        limits: Limits {
+            blob_bytes: config.limits.max_blob_bytes.get(),
+            handshake: config.link.connect_timeout_ms.duration(),
+            ..Limits::default()
+        },
         redial: Redial { first: config.link.retry_base_ms.duration(), max: config.link.retry_max_ms.duration() },
     });
     Supervisor::start(client_tree(site, connection)).await.map_err(|failure| exit::failure(&failure, 1))

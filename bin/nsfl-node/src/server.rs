@@ -75,10 +75,9 @@ struct Addresses {
 }
 
 async fn start(config: ServerConfig) -> anyhow::Result<Started> {
-    let credentials = check::credentials(&config.tls)?;
-    let store: Arc<dyn JobStore> = Arc::new(
-        SqliteJobStore::open(&config.data_dir.join("nsfl.sqlite"), config.store.fsync).map_err(exit::store)?,
-    );
+    let credentials = check::server_credentials(&config)?;
+    let store: Arc<dyn JobStore> =
+        Arc::new(SqliteJobStore::open(&config.data_dir.join("nsfl.sqlite"), config.store.fsync).map_err(exit::store)?);
     let blobs: Arc<dyn BlobStore> = Arc::new(
         PosixBlobStore::open(PosixConfig {
             root: config.data_dir.join("blobs"),
@@ -117,8 +116,7 @@ async fn start(config: ServerConfig) -> anyhow::Result<Started> {
 }
 
 fn selector(config: &ServerConfig, addresses: &Addresses) -> ChildSpec {
-    let args =
-        SelectorArgs { scheduler: addresses.scheduler.clone(), expiry_ms: config.link.expiry_ms.get() };
+    let args = SelectorArgs { scheduler: addresses.scheduler.clone(), expiry_ms: config.link.expiry_ms.get() };
     ChildSpec::role::<Selector>("selector", &addresses.selector, args, Restart::Permanent)
 }
 
@@ -201,12 +199,7 @@ fn sweeper(blobs: &Arc<dyn BlobStore>) -> ChildSpec {
     ChildSpec::role::<Sweeper>("sweeper", &Address::new("sweeper", 16), args, Restart::Permanent)
 }
 
-fn api_server(
-    config: &ServerConfig,
-    addresses: &Addresses,
-    store: &Arc<dyn JobStore>,
-    storage: PathBuf,
-) -> ChildSpec {
+fn api_server(config: &ServerConfig, addresses: &Addresses, store: &Arc<dyn JobStore>, storage: PathBuf) -> ChildSpec {
     let root = addresses.root.clone();
     let tls = config.rest.tls.as_ref();
     let args = ApiServerArgs {

@@ -27,8 +27,8 @@ pub enum RunPhase {
     Initialising,
     /// The round's clients are being chosen.
     Selecting,
-    /// The last attempt failed; the next begins then.
-    Pausing { until: Timestamp },
+    /// The last attempt failed; the next begins then, or as soon as a client is back when it failed for want of them.
+    Pausing { until: Timestamp, for_clients: bool },
     /// Tasks are out.
     Collecting,
     /// The updates are being summed, or will be again at `retry_at` after so many failures.
@@ -60,6 +60,8 @@ pub struct RunMachine {
     round: u32,
     kind: TaskKind,
     attempt: u32,
+    /// Attempts of this round that failed although there were clients.
+    failures: u32,
     model: Option<BlobRef>,
     evaluated: Option<Evaluated>,
     /// The round opened last. It is kept when it is over, to answer those who ask again.
@@ -76,6 +78,7 @@ impl RunMachine {
             round: 0,
             kind: TaskKind::Train,
             attempt: 1,
+            failures: 0,
             model: None,
             evaluated: None,
             opened: None,
@@ -116,7 +119,12 @@ impl RunMachine {
             RunInput::TaskFailed { key, code, reason } => {
                 self.answer(now, key, effects, |client| RoundInput::Failed { client, code, reason });
             }
-            RunInput::ClientReported { client, tasks } => self.reconcile(&client, &tasks, effects),
+            RunInput::ClientReported { client, tasks } => {
+                self.reconcile(&client, &tasks, effects);
+                if matches!(self.phase, RunPhase::Pausing { for_clients: true, .. }) {
+                    self.try_again(effects);
+                }
+            }
             RunInput::Aggregated { round, attempt, model } => {
                 if self.is_aggregating(round, attempt) {
                     self.aggregated(model, effects);
@@ -145,7 +153,7 @@ impl RunMachine {
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.phase {
-            RunPhase::Pausing { until } => Some(*until),
+            RunPhase::Pausing { until, .. } => Some(*until),
             RunPhase::Collecting => self.opened.as_ref().and_then(RoundMachine::deadline),
             RunPhase::Aggregating { retry_at, .. } | RunPhase::Saving { retry_at, .. } => *retry_at,
             _ => None,

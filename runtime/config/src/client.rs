@@ -49,9 +49,6 @@ pub struct ClientConfig {
     /// How the stores write.
     #[serde(default)]
     pub store: Store,
-    /// What bounds each trainer process.
-    #[serde(default)]
-    pub trainer: TrainerLimits,
     /// Logs, on standard error.
     #[serde(default)]
     pub log: LogConfig,
@@ -110,16 +107,12 @@ impl Default for ResourceLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientLink {
-    /// Longest time one try to connect may take. Default 10 s.
+    /// Longest time one try to connect may take, TLS and greeting each. Default 10 s.
     pub connect_timeout_ms: Millis,
     /// Wait before the second try to connect; it doubles, with jitter. Default 200 ms.
     pub retry_base_ms: Millis,
     /// Longest wait between two tries. The client never gives up. Default 30 s.
     pub retry_max_ms: Millis,
-    /// Without a frame for this long the link is cut and dialled again. Default 15 s.
-    pub unreachable_ms: Millis,
-    /// Longest control frame; anything larger is a blob. Default 2 MiB.
-    pub max_frame_bytes: Bytes,
 }
 
 impl Default for ClientLink {
@@ -128,8 +121,6 @@ impl Default for ClientLink {
             connect_timeout_ms: constant!(Millis, 10_000),
             retry_base_ms: constant!(Millis, 200),
             retry_max_ms: constant!(Millis, 30_000),
-            unreachable_ms: constant!(Millis, 15_000),
-            max_frame_bytes: constant!(Bytes, 2 << 20),
         }
     }
 }
@@ -151,33 +142,6 @@ pub struct ClientLimits {
 impl Default for ClientLimits {
     fn default() -> Self {
         Self { max_blob_bytes: constant!(Bytes, 16 << 30) }
-    }
-}
-
-/// `[trainer]`: what bounds each trainer process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainerLimits {
-    /// Time from asking a trainer to stop until it is killed. Default 5 s.
-    pub grace_ms: Millis,
-    /// Last bytes kept of each of its output streams. Default 64 KiB.
-    pub log_bytes: Bytes,
-    /// Address space of one trainer in bytes. Default none: what the task's resource says is not enforced.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_bytes: Option<Bytes>,
-    /// CPU seconds of one trainer. Default none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu_seconds: Option<Count>,
-}
-
-impl Default for TrainerLimits {
-    fn default() -> Self {
-        Self {
-            grace_ms: constant!(Millis, 5_000),
-            log_bytes: constant!(Bytes, 64 << 10),
-            memory_bytes: None,
-            cpu_seconds: None,
-        }
     }
 }
 

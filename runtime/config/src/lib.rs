@@ -22,7 +22,7 @@ mod load;
 mod server;
 
 pub use checked::{Bytes, Count, Millis, ServerAddress};
-pub use client::{ClientConfig, ClientLimits, ClientLink, ResourceLimits, TrainerLimits};
+pub use client::{ClientConfig, ClientLimits, ClientLink, ResourceLimits};
 pub use error::ConfigError;
 pub use load::{NO_FLAGS, PREFIX};
 pub use server::{Limits, Link, Rest, RestTls, Rounds, ServerConfig};

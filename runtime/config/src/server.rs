@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
-    /// Name of the federation, part of every identity in its certificates. Default `default`.
+    /// Name of the federation; the server's certificate must be of this one. Default `default`.
     #[serde(default = "federation", deserialize_with = "checked::name")]
     pub federation: String,
     /// Folder of everything this server keeps. Made when missing.
@@ -89,8 +89,6 @@ pub struct Link {
     pub expiry_ms: Millis,
     /// Links at the same time; more are turned away. Default 1024.
     pub max_connections: Count,
-    /// Longest control frame; anything larger is a blob. Default 2 MiB.
-    pub max_frame_bytes: Bytes,
 }
 
 impl Default for Link {
@@ -101,7 +99,6 @@ impl Default for Link {
             unreachable_ms: constant!(Millis, 15_000),
             expiry_ms: constant!(Millis, 60_000),
             max_connections: constant!(Count, 1_024),
-            max_frame_bytes: constant!(Bytes, 2 << 20),
         }
     }
 }

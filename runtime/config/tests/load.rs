@@ -204,7 +204,7 @@ fn an_unreadable_file_and_one_that_is_not_toml_are_told_apart() {
 
 #[test]
 fn what_is_described_is_a_configuration_with_the_same_meaning() {
-    let config = Case::new().client("label = 'north'\n[datasets]\nd = '/x'\n[trainer]\nmemory_bytes = 5").unwrap();
+    let config = Case::new().client("label = 'north'\n[datasets]\nd = '/x'").unwrap();
     let again = Case::new();
     let file = again.write("c.toml", &config.describe());
     assert_eq!(ClientConfig::load_with(Some(&file), [], NO_FLAGS).unwrap(), config);

@@ -63,11 +63,7 @@ pub struct Liveness {
 
 impl Default for Liveness {
     fn default() -> Self {
-        Self {
-            heartbeat: Duration::from_secs(5),
-            unreachable: Duration::from_secs(15),
-            ttl: Duration::from_secs(60),
-        }
+        Self { heartbeat: Duration::from_secs(5), unreachable: Duration::from_secs(15), ttl: Duration::from_secs(60) }
     }
 }
 

@@ -206,8 +206,7 @@ pub(crate) fn refusal_of(error: &TlsError) -> Refusal {
 
 fn check_private(key: &Path) -> Result<(), CredentialsError> {
     use std::os::unix::fs::PermissionsExt;
-    let metadata =
-        std::fs::metadata(key).map_err(|source| CredentialsError::Read { path: key.to_owned(), source })?;
+    let metadata = std::fs::metadata(key).map_err(|source| CredentialsError::Read { path: key.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 == 0 { Ok(()) } else { Err(CredentialsError::Exposed { path: key.to_owned(), mode }) }
 }
@@ -244,8 +243,7 @@ impl PeerVerifier {
     }
 
     fn check_identity(&self, certificate: &CertificateDer<'_>) -> Result<(), TlsError> {
-        let refused =
-            |refusal| TlsError::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))));
+        let refused = |refusal| TlsError::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))));
         let peer = PeerId::from_certificate(certificate).map_err(refused)?;
         if peer.role == self.role && peer.federation == self.federation {
             return Ok(());

@@ -21,14 +21,14 @@ impl RunMachine {
         if self.phase == RunPhase::Initialising {
             self.model = Some(model);
             self.round = 1;
-            self.select(TaskKind::Train, 1, effects);
+            self.select(TaskKind::Train, effects);
         }
     }
 
     /// What is due at `now`.
     pub(super) fn pass_time(&mut self, now: Timestamp, effects: &mut Vec<RunEffect>) {
         match &mut self.phase {
-            RunPhase::Pausing { until } if *until <= now => self.select(self.kind, self.attempt, effects),
+            RunPhase::Pausing { until, .. } if *until <= now => self.try_again(effects),
             RunPhase::Collecting => self.in_round(now, RoundInput::Tick, effects),
             RunPhase::Aggregating { retry_at, .. } | RunPhase::Saving { retry_at, .. }
                 if retry_at.is_some_and(|at| at <= now) =>
@@ -97,7 +97,7 @@ impl RunMachine {
         self.retire_updates(effects);
         effects.extend(previous.filter(|old| *old != model).map(|model| RunEffect::RetireModel { model }));
         if self.plan.evaluates(self.round) {
-            self.select(TaskKind::Evaluate, 1, effects);
+            self.select(TaskKind::Evaluate, effects);
         } else {
             self.save(effects);
         }
@@ -129,7 +129,7 @@ impl RunMachine {
             }
             _ => {
                 self.round += 1;
-                self.select(TaskKind::Train, 1, effects);
+                self.select(TaskKind::Train, effects);
             }
         }
     }
@@ -171,10 +171,14 @@ impl RunMachine {
         }
     }
 
-    fn select(&mut self, kind: TaskKind, attempt: u32, effects: &mut Vec<RunEffect>) {
-        (self.kind, self.attempt) = (kind, attempt);
+    pub(super) fn try_again(&mut self, effects: &mut Vec<RunEffect>) {
         self.phase = RunPhase::Selecting;
         effects.extend(self.pending_step());
+    }
+
+    fn select(&mut self, kind: TaskKind, effects: &mut Vec<RunEffect>) {
+        (self.kind, self.attempt, self.failures) = (kind, 1, 0);
+        self.try_again(effects);
     }
 
     fn save(&mut self, effects: &mut Vec<RunEffect>) {
@@ -187,14 +191,21 @@ impl RunMachine {
     }
 
     /// The next attempt after a pause. After the last one a train round ends the run and an evaluate round is skipped.
+    /// Clients that are away are no fault of the job: a train round waits for them as long as it takes.
     fn attempt_failed(&mut self, now: Timestamp, code: Code, reason: &str, effects: &mut Vec<RunEffect>) {
-        if self.attempt < self.plan.retry.max_attempts {
-            self.phase = RunPhase::Pausing { until: now.plus_ms(self.plan.retry.pause_ms(self.attempt)) };
+        let for_clients = code == Code::NoClients && self.kind == TaskKind::Train;
+        if !for_clients {
+            self.failures += 1;
+        }
+        if for_clients || self.failures < self.plan.retry.max_attempts {
+            let failed = if for_clients { self.attempt } else { self.failures };
+            let until = now.plus_ms(self.plan.retry.pause_ms(failed));
+            self.phase = RunPhase::Pausing { until, for_clients };
             self.attempt += 1;
         } else if self.kind == TaskKind::Evaluate {
             self.save(effects);
         } else {
-            let reason = format!("round {} failed {} times, last: {reason}", self.round, self.attempt);
+            let reason = format!("round {} failed {} times, last: {reason}", self.round, self.failures);
             self.fail(code, reason, effects);
         }
     }

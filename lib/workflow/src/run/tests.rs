@@ -196,6 +196,24 @@ fn a_round_without_clients_is_tried_again_and_recorded() {
 }
 
 #[test]
+fn a_round_waits_for_clients_as_long_as_it_takes_and_goes_on_as_soon_as_one_is_back() {
+    let mut run = RunMachine::new(plan(1));
+    feed(&mut run, NOW, RunInput::Begin { initial: Some(blob("m")) });
+    let mut now = NOW;
+    for attempt in 1..=50 {
+        let none = RunInput::NoCohort { round: 1, attempt, kind: TaskKind::Train, reason: "nobody".into() };
+        feed(&mut run, now, none);
+        assert!(!run.is_over());
+        now = run.deadline().unwrap();
+        feed(&mut run, now, RunInput::Tick);
+    }
+    let none = RunInput::NoCohort { round: 1, attempt: 51, kind: TaskKind::Train, reason: "nobody".into() };
+    feed(&mut run, now, none);
+    let back = feed(&mut run, now, RunInput::ClientReported { client: id("a"), tasks: Vec::new() });
+    assert!(matches!(back[..], [RunEffect::SelectCohort { round: 1, attempt: 52, .. }]), "{back:?}");
+}
+
+#[test]
 fn a_failed_evaluation_is_recorded_and_skipped() {
     let retry = RetryPolicy { max_attempts: 1, ..plan(1).retry };
     let mut run = aggregating(RunPlan { evaluate_interval: 1, retry, ..plan(2) });

@@ -1,6 +1,6 @@
 //! Blobs from and to the server, on a connection of their own so that control is never behind them. A cut goes on at the offset.
 
-use super::dial::{Dialled, Dialer};
+use super::dial::{Dialer, Dialled};
 use super::{Redial, backoff};
 use crate::limits::Limits;
 use crate::proto::{Chunk, GetRequest, StatRequest};

@@ -167,9 +167,8 @@ impl Shared {
         trace: Option<&str>,
     ) -> Result<Asked, LinkError> {
         let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-        let frame = |correlation| {
-            framed(trace, Body::Ask(Ask { export: export.into(), payload, correlation, timeout_ms }))
-        };
+        let frame =
+            |correlation| framed(trace, Body::Ask(Ask { export: export.into(), payload, correlation, timeout_ms }));
         let (id, receiver) = self.with(|core, after| core.ask(export, frame, after))?;
         Ok(Asked { shared: Arc::clone(self), id, receiver })
     }
@@ -187,9 +186,7 @@ impl Shared {
             }
             let len = payload.len();
             let frame = framed(None, Body::Reply(Reply { correlation, payload }));
-            let queued = core
-                .check_payload(len)
-                .and_then(|()| core.state.reply(frame).map_err(|_| LinkError::Full));
+            let queued = core.check_payload(len).and_then(|()| core.state.reply(frame).map_err(|_| LinkError::Full));
             match &queued {
                 Ok(()) => core.wake(after),
                 Err(e) => core.nack(correlation, export.into(), &Refusal::new(e.code(), e.to_string()), after),

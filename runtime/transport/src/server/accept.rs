@@ -104,8 +104,7 @@ impl Gate {
             .map_err(|_| anonymous(Refusal::new(Code::Timeout, "no TLS handshake in time")))?
             .map_err(|error| anonymous(refusal_of_io(&error)))?;
         let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let certificate =
-            certificate.ok_or_else(|| anonymous(Refusal::new(Code::NoCertificate, "no certificate")))?;
+        let certificate = certificate.ok_or_else(|| anonymous(Refusal::new(Code::NoCertificate, "no certificate")))?;
         let peer = PeerId::from_certificate(certificate).map_err(anonymous)?;
         let slot = self.slot(&peer, permit).map_err(|refusal| (Some(peer.clone()), refusal))?;
         Ok(PeerStream { tls, info: PeerInfo { peer: Arc::new(peer), remote }, _slot: slot })

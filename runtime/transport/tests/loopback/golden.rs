@@ -13,7 +13,7 @@ fn exports() -> Vec<Export> {
     vec![Export { index: 1, name: "a".into(), version: 2 }]
 }
 
-fn check<M: Message + Default + PartialEq>(message: &M, golden: &str) {
+fn check<M: Message + Default + PartialEq + std::fmt::Debug>(message: &M, golden: &str) {
     let bytes: Vec<u8> = golden.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
     assert_eq!(message.encode_to_vec(), bytes);
     assert_eq!(&M::decode(&bytes[..]).unwrap(), message);
@@ -22,8 +22,7 @@ fn check<M: Message + Default + PartialEq>(message: &M, golden: &str) {
 #[test]
 fn a_tell_is_these_bytes() {
     let tell = Tell { export: 1, payload: Bytes::from_static(b"hi") };
-    let frame =
-        Frame { sequence: 5, ack: 3, trace: "t".into(), body: Some(Body::Tell(tell)), ..Frame::default() };
+    let frame = Frame { sequence: 5, ack: 3, trace: "t".into(), body: Some(Body::Tell(tell)), ..Frame::default() };
     check(&frame, "08 05 10 03 2a 01 74 32 06 08 01 12 02 68 69");
 }
 

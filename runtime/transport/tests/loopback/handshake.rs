@@ -72,12 +72,8 @@ async fn a_server_certificate_is_no_client_and_a_client_certificate_no_server() 
     assert_eq!(down(&mut events).await, Code::WrongIdentity);
 
     let listen = "127.0.0.1:0".parse().unwrap();
-    let as_server = nsfl_transport::ServerConfig {
-        listen,
-        credentials: thief,
-        limits: limits(),
-        liveness: Liveness::default(),
-    };
+    let as_server =
+        nsfl_transport::ServerConfig { listen, credentials: thief, limits: limits(), liveness: Liveness::default() };
     let refused = serve(as_server, gateway.clone(), gateway.clone()).await.err().unwrap();
     assert_eq!(refused.code(), Code::WrongIdentity);
 }

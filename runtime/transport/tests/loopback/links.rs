@@ -186,12 +186,8 @@ async fn overrun_credit_gaps_and_oversize_payloads_end_the_session() {
     let gap = vec![Frame { sequence: 5, ..tell(SERVER_EXPORT, 1) }];
     let oversize = vec![tell(SERVER_EXPORT, (1 << 20) + 1)];
     let second_hello = vec![framed(Body::Hello(Box::new(hello())))];
-    let cases = [
-        ("credit-exceeded", overrun),
-        ("bad-frame", gap),
-        ("too-large", oversize),
-        ("bad-frame", second_hello),
-    ];
+    let cases =
+        [("credit-exceeded", overrun), ("bad-frame", gap), ("too-large", oversize), ("bad-frame", second_hello)];
     for (i, (code, frames)) in cases.into_iter().enumerate() {
         let credentials = p.federation.client(&format!("rogue-{i}"));
         let (out, mut inbound) = raw_session(p.server.local_addr(), &credentials, hello()).await.unwrap();

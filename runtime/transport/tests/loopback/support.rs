@@ -310,7 +310,10 @@ impl ProxyState {
 }
 
 /// A gRPC client over TLS that obeys no rule of the session.
-pub(crate) async fn raw_client(address: SocketAddr, tls: rustls::ClientConfig) -> Result<TransportClient<Channel>, String> {
+pub(crate) async fn raw_client(
+    address: SocketAddr,
+    tls: rustls::ClientConfig,
+) -> Result<TransportClient<Channel>, String> {
     let tcp = TcpStream::connect(address).await.unwrap();
     let name = rustls_pki_types::ServerName::try_from("nsfl").unwrap();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
