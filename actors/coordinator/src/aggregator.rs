@@ -48,8 +48,9 @@ type Facts = Arc<Mutex<BTreeMap<Digest, UpdateFacts>>>;
 const JUDGES: usize = 1;
 /// Finished weights are handed to the store in pieces of this size.
 const PIECE: usize = 1 << 20;
-/// Pages of the inputs are given back after this many bytes of each.
-const FORGET: usize = 4 << 20;
+/// Pages of the inputs are given back after this many bytes of all together, but not after less than `LEAST` of each.
+const FORGET: usize = 32 << 20;
+const LEAST: usize = 256 << 10;
 
 impl Role for Aggregator {
     type Msg = AggregatorMsg;
@@ -168,14 +169,15 @@ fn sum(
         updates.iter().map(|u| WeightsView::parse(u)).collect::<Result<_, _>>().map_err(|e| tensor(&e))?;
     let plan = rule.plan(base.layout(), members).map_err(|e| Refusal::new(e.code(), e.to_string()))?;
     let tensors = base.layout().tensors();
+    let stride = (FORGET / (views.len() + 1)).max(LEAST);
     let mut done = 0;
     let after_block = |block: nsfl_aggregate::Block| {
         let whole = tensors[block.tensor].range.len();
         if block.range.start == 0 {
             done = 0;
         }
-        if block.range.end - done >= FORGET || block.range.end == whole {
-            for view in &views {
+        if block.range.end - done >= stride || block.range.end == whole {
+            for view in views.iter().chain([&base]) {
                 store.forget(&view.tensor(block.tensor)[done..block.range.end]);
             }
             done = block.range.end;

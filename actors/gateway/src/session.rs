@@ -4,7 +4,7 @@
 use crate::hub::{Hub, uploads_of};
 use bytes::Bytes;
 use nsfl_actor::{Context, Failure, Next, Role, SendError};
-use nsfl_messages::wire::{self, EXPORT_REGISTRY, EXPORT_TASKS, RegistryReport, TaskCommand, TaskReport};
+use nsfl_messages::wire::{self, ClientInfo, EXPORT_REGISTRY, EXPORT_TASKS, RegistryReport, TaskCommand, TaskReport};
 use nsfl_messages::{CoordinatorMsg, SelectorMsg};
 use nsfl_transport::{Delivery, Incoming, Link, LinkEvent, LinkEvents};
 use nsfl_types::{ClientId, Code, JobKey, TaskKey};
@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
+
+/// After so many heartbeats the selector is told again what the client offers: it may have started anew since.
+const BEATS_A_REGISTRATION: u64 = 10;
 
 /// To a session.
 pub(crate) enum SessionMsg {
@@ -34,6 +37,8 @@ pub(crate) struct SessionArgs {
 /// A client's session.
 pub(crate) struct Session {
     args: SessionArgs,
+    info: Option<ClientInfo>,
+    beats: u64,
     received: u64,
     refused: u64,
     sent: u64,
@@ -57,7 +62,7 @@ impl Role for Session {
 
     async fn start(args: SessionArgs, ctx: &Context<SessionMsg>) -> Result<Self, Failure> {
         args.hub.sessions.insert(args.client.clone(), ctx.address().clone());
-        let session = Self { args, received: 0, refused: 0, sent: 0, silent: false };
+        let session = Self { args, info: None, beats: 0, received: 0, refused: 0, sent: 0, silent: false };
         session.listen(ctx);
         Ok(session)
     }
@@ -143,21 +148,29 @@ impl Session {
         }
     }
 
-    async fn registry(&self, report: RegistryReport) -> Routed {
-        let SessionArgs { hub, client, session, .. } = &self.args;
-        let (client, session) = (client.clone(), *session);
-        let told = match report {
-            RegistryReport::Register(info) if info.client != client => {
-                return Routed::Refused(Code::WrongIdentity, format!("registers as {}", info.client));
+    async fn registry(&mut self, report: RegistryReport) -> Routed {
+        match report {
+            RegistryReport::Register(info) if info.client != self.args.client => {
+                Routed::Refused(Code::WrongIdentity, format!("registers as {}", info.client))
             }
-            RegistryReport::Register(info) => hub.config.selector.tell(SelectorMsg::Register { info, session }).await,
+            RegistryReport::Register(info) => {
+                self.info = Some(info);
+                self.register().await
+            }
             RegistryReport::Heartbeat(load) => {
-                // the next one says the same
-                let _ = hub.config.selector.try_tell(SelectorMsg::Heartbeat { client, session, load });
-                Ok(())
+                let (client, session) = (self.args.client.clone(), self.args.session);
+                // one that does not get through is followed by another
+                let _ = self.args.hub.config.selector.try_tell(SelectorMsg::Heartbeat { client, session, load });
+                self.beats += 1;
+                if self.beats.is_multiple_of(BEATS_A_REGISTRATION) { self.register().await } else { Routed::Done }
             }
-        };
-        if told.is_ok() { Routed::Done } else { Routed::Stuck }
+        }
+    }
+
+    async fn register(&self) -> Routed {
+        let Some(info) = self.info.clone() else { return Routed::Done };
+        let register = SelectorMsg::Register { info, session: self.args.session };
+        if self.args.hub.config.selector.tell(register).await.is_ok() { Routed::Done } else { Routed::Stuck }
     }
 
     async fn task(&mut self, report: TaskReport) -> Routed {

@@ -61,6 +61,21 @@ async fn registration_heartbeat_and_loss_reach_the_selector_with_the_sessions_nu
 }
 
 #[tokio::test]
+async fn a_selector_that_has_forgotten_a_client_is_told_again() {
+    let mut world = world().await;
+    let client = world.client("c1").await;
+    client.send(EXPORT_REGISTRY, &RegistryReport::Register(info("c1")));
+    for _ in 0..10 {
+        client.send(EXPORT_REGISTRY, &RegistryReport::Heartbeat(ClientLoad::default()));
+    }
+    let mut registrations = 0;
+    while registrations < 2 {
+        let told = soon("registration", world.selector.recv()).await.unwrap();
+        registrations += u32::from(matches!(told, SelectorMsg::Register { session: 1, .. }));
+    }
+}
+
+#[tokio::test]
 async fn a_client_speaks_for_itself_only() {
     let mut world = world().await;
     let mut notes = world.job("j").await;

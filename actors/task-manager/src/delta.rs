@@ -1,5 +1,5 @@
-//! The result of a train task: local minus global, written to the client's store block by block. No model is held
-//! in memory: both come as slices of file mappings, from the store, where no trainer can cut them short any more.
+//! The result of a train task: local minus global, written to the client's store block by block. The
+//! global model is a file mapping.
 
 use bytes::BytesMut;
 use nsfl_store::{BlobWriter, StoreError};

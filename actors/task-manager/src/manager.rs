@@ -6,6 +6,7 @@ use crate::message::{ExecutorMsg, TaskManagerMsg};
 use crate::order;
 use crate::roster::{Roster, Stand};
 use crate::site::{Site, short_name};
+use crate::transfer;
 use nsfl_actor::{Address, ChildSpec, Context, Failure, Next, Restart, Role, Timer, now_ms};
 use nsfl_messages::wire::{TaskCommand, TaskOrder, TaskReport};
 use nsfl_store::{Certainty, TaskRecord};
@@ -13,14 +14,11 @@ use nsfl_types::{Code, Refusal, TaskKey, Timestamp};
 use nsfl_workflow::{Outcome, TaskInput, TaskMachine, TaskPhase};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Tasks held at most, waiting ones included.
 const MAX_HELD: usize = 1024;
 /// Messages that may wait for an executor.
 const EXECUTOR_MAILBOX: usize = 32;
-/// A partial download untouched for this long is removed.
-const IDLE_PARTIAL: Duration = Duration::from_secs(24 * 3600);
 
 /// The task manager.
 pub(crate) struct TaskManager {
@@ -76,13 +74,8 @@ impl Role for TaskManager {
                 }
             }
             TaskManagerMsg::Sweep => {
-                let blobs = Arc::clone(&self.site.config.blobs);
-                ctx.spawn(async move { blobs.sweep(IDLE_PARTIAL).await }, |result| {
-                    if let Ok(Err(error)) = result {
-                        tracing::warn!(%error, "blobs not swept");
-                    }
-                    TaskManagerMsg::Swept
-                });
+                let site = Arc::clone(&self.site);
+                ctx.spawn(async move { transfer::sweep(&site).await }, |_| TaskManagerMsg::Swept);
             }
             TaskManagerMsg::Swept => {
                 self.sweep = ctx.send_after(self.site.config.sweep, TaskManagerMsg::Sweep);

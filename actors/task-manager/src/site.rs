@@ -19,11 +19,11 @@ pub struct SiteConfig {
     pub info: ClientInfo,
     /// Between two signs of life to the registry.
     pub heartbeat: Duration,
-    /// Folder of the tasks' working files, an absolute path.
+    /// Folder of the tasks' working files.
     pub workspace: PathBuf,
     /// Program that runs a task in a child process.
     pub trainer: TrainerCommand,
-    /// Data set name to its folder or file, an absolute path.
+    /// Data set name to its folder or file.
     pub datasets: BTreeMap<String, PathBuf>,
     /// Models and results.
     pub blobs: Arc<dyn BlobStore>,

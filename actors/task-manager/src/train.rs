@@ -4,10 +4,11 @@
 use crate::delta;
 use crate::order::Work;
 use crate::site::{Site, owner, remove_folder};
-use nsfl_store::{Owner, StoreError};
+use nsfl_store::StoreError;
 use nsfl_trainer::{TrainerError, TrainerTask, spawn};
-use nsfl_types::{BlobRef, Code, Digest, Refusal, TaskKind};
+use nsfl_types::{BlobRef, Code, Refusal, TaskKind};
 use nsfl_workflow::{Outcome, TaskOrder, UpdateRef};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -36,8 +37,9 @@ async fn attempt(site: &Site, order: &TaskOrder) -> Result<UpdateRef, Refusal> {
         |what: &str, error: &dyn std::fmt::Display| Refusal::new(Code::TrainerStart, format!("{what}: {error}"));
     remove_folder(&folder).await;
     tokio::fs::create_dir_all(&folder).await.map_err(|e| start("the task's folder was not made", &e))?;
-    let exported = site.config.blobs.export(order.base.digest, &folder.join(BASE)).await;
-    exported.map_err(|e| start("the model was not handed to the trainer", &e))?;
+    // The builtin trainers only read it.
+    let lent = site.config.blobs.lend(order.base.digest, &folder.join(BASE)).await;
+    lent.map_err(|e| start("the model was not handed to the trainer", &e))?;
 
     let mut child =
         spawn(&site.config.trainer, &folder, &task, Duration::from_millis(order.timeout_ms)).map_err(|e| why(&e))?;
@@ -68,29 +70,20 @@ fn describe(site: &Site, order: &TaskOrder) -> Result<TrainerTask, Refusal> {
     })
 }
 
-/// Makes the delta and stores it, owned by the task. The trainer's weights are taken into the store first: a process
-/// that escaped the trainer's group could cut a mapped file short, and reading it would then kill this one.
+/// Makes the delta and stores it, owned by the task. The trainer's weights are read, not mapped: a process that escaped
+/// the trainer's group could cut a mapped file short, and reading it would then kill this one. The trainer, which had
+/// them in memory too, has ended.
 async fn result(site: &Site, order: &TaskOrder, weights: &Path) -> Result<BlobRef, Refusal> {
     let blobs = &site.config.blobs;
-    let missing = |e: StoreError| match e {
-        StoreError::NotFound(_) => Refusal::new(Code::BadUpdate, "the trainer wrote no weights"),
-        other => stored(&other),
-    };
-    let scratch = Owner::new(format!("{}/local", owner(&order.key))).map_err(|e| internal(&e))?;
-    let local = blobs.import(weights, &scratch).await.map_err(missing)?.digest;
-    let update = subtract(site, order.base.digest, local, &owner(&order.key)).await;
-    blobs.release(local, &scratch).await.map_err(|e| stored(&e))?;
-    update
-}
-
-async fn subtract(site: &Site, base: Digest, local: Digest, owner: &Owner) -> Result<BlobRef, Refusal> {
-    let blobs = &site.config.blobs;
-    let base = blobs.open(base).await.map_err(|e| stored(&e))?;
-    let local = blobs.open(local).await.map_err(|e| stored(&e))?;
+    let local = tokio::fs::read(weights).await.map_err(|e| match e.kind() {
+        ErrorKind::NotFound => Refusal::new(Code::BadUpdate, "the trainer wrote no weights"),
+        _ => Refusal::new(Code::Internal, format!("the trainer's weights were not read: {e}")),
+    })?;
+    let base = blobs.open(order.base.digest).await.map_err(|e| stored(&e))?;
     let writer = blobs.create().await.map_err(|e| stored(&e))?;
     let runtime = Handle::current();
     let written = tokio::task::spawn_blocking(move || delta::write(&base, &local, writer, &runtime)).await;
-    written.map_err(|e| internal(&e))??.commit(owner).await.map_err(|e| stored(&e))
+    written.map_err(|e| internal(&e))??.commit(&owner(&order.key)).await.map_err(|e| stored(&e))
 }
 
 fn why(error: &TrainerError) -> Refusal {

@@ -4,13 +4,18 @@ use crate::site::{Site, owner, short_name};
 use nsfl_store::StoreError;
 use nsfl_transport::BlobError;
 use nsfl_types::{BlobRef, Code, Refusal, TaskKey};
+use std::time::Duration;
+
+/// A partial download untouched for this long is removed.
+const IDLE_PARTIAL: Duration = Duration::from_secs(24 * 3600);
 
 /// Brings the base model into the client's store, owned by the task. One that is held already is not fetched.
 pub(crate) async fn fetch(site: &Site, key: &TaskKey, base: BlobRef) -> Result<(), Refusal> {
     let blobs = &site.config.blobs;
     match blobs.retain(base.digest, &owner(key)).await {
         Ok(()) => return Ok(()),
-        Err(StoreError::NotFound(_)) => {}
+        // The model before is no longer of use: what nobody owns makes room for this one.
+        Err(StoreError::NotFound(_)) => sweep(site).await,
         Err(error) => return Err(Refusal::new(error.code(), error.to_string())),
     }
     let fetched = site.transfer.get(base, blobs.as_ref(), &short_name(key), &owner(key)).await;
@@ -19,6 +24,13 @@ pub(crate) async fn fetch(site: &Site, key: &TaskKey, base: BlobRef) -> Result<(
         Refusal { code: Code::BlobRefused, reason } => Refusal::new(Code::Busy, reason),
         other => other,
     })
+}
+
+/// Removes blobs that nobody owns, and partial downloads long untouched. A failure is logged: a later sweep tries again.
+pub(crate) async fn sweep(site: &Site) {
+    if let Err(error) = site.config.blobs.sweep(IDLE_PARTIAL).await {
+        tracing::warn!(%error, "blobs not swept");
+    }
 }
 
 /// Brings the result to the server.

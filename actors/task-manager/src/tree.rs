@@ -6,6 +6,7 @@ use crate::site::{Site, SiteConfig};
 use crate::uplink::{Uplink, UplinkArgs};
 use nsfl_actor::{Address, ChildEvent, ChildSpec, Directory, GiveUp, Restart, Supervisor, SupervisorSpec};
 use nsfl_transport::{BlobClient, Link, LinkEvents};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -17,6 +18,11 @@ const UPLINK_MAILBOX: usize = 1024;
 #[must_use]
 pub fn client_tree(config: SiteConfig, connection: (Link, LinkEvents, BlobClient)) -> SupervisorSpec {
     let (link, events, transfer) = connection;
+    let config = SiteConfig {
+        workspace: absolute(&config.workspace),
+        datasets: config.datasets.iter().map(|(name, path)| (name.clone(), absolute(path))).collect(),
+        ..config
+    };
     let executors = Supervisor::unbound("client/executors");
     let manager = Address::new("client/task-manager", MANAGER_MAILBOX);
     let uplink = Address::new("client/uplink", UPLINK_MAILBOX);
@@ -43,4 +49,9 @@ pub fn client_tree(config: SiteConfig, connection: (Link, LinkEvents, BlobClient
         .child(ChildSpec::supervisor(executors, Restart::Permanent))
         .child(ChildSpec::role::<TaskManager>("task-manager", &manager, site, Restart::Permanent))
         .child(ChildSpec::role::<Uplink>("uplink", &uplink, uplink_args, Restart::Permanent))
+}
+
+/// A trainer works in a folder of its own, where a relative path of ours means nothing.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

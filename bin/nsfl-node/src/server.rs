@@ -195,7 +195,7 @@ fn gateway(
 }
 
 fn sweeper(blobs: &Arc<dyn BlobStore>) -> ChildSpec {
-    let args = SweeperArgs { blobs: blobs.clone(), every: Duration::from_secs(60), idle: Duration::from_secs(600) };
+    let args = SweeperArgs { blobs: blobs.clone(), every: Duration::from_secs(2), idle: Duration::from_secs(600) };
     ChildSpec::role::<Sweeper>("sweeper", &Address::new("sweeper", 16), args, Restart::Permanent)
 }
 

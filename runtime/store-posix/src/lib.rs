@@ -139,6 +139,10 @@ impl BlobStore for PosixBlobStore {
         .await
     }
 
+    fn forget(&self, bytes: &[u8]) {
+        self.inner.maps.let_go(bytes);
+    }
+
     async fn retain(&self, digest: Digest, owner: &Owner) -> Result<(), StoreError> {
         let owner = owner.clone();
         self.run("retaining a blob", move |inner| inner.tree.retain(digest, &owner)).await
@@ -172,6 +176,11 @@ impl BlobStore for PosixBlobStore {
     async fn export(&self, digest: Digest, to: &Path) -> Result<(), StoreError> {
         let to = to.to_owned();
         self.run("exporting a blob", move |inner| inner.tree.export(digest, &to)).await
+    }
+
+    async fn lend(&self, digest: Digest, path: &Path) -> Result<(), StoreError> {
+        let path = path.to_owned();
+        self.run("lending a blob", move |inner| inner.tree.lend(digest, &path)).await
     }
 
     async fn import(&self, from: &Path, owner: &Owner) -> Result<BlobRef, StoreError> {

@@ -1,10 +1,10 @@
 //! One read-only mapping per blob, shared by all who read it. The only module with unsafe code.
-#![allow(unsafe_code, reason = "mapping a file; the proof is in `map`")]
+#![allow(unsafe_code, reason = "mapping a file; the proofs are in place")]
 
 use crate::fail::failed;
 use crate::lock;
 use bytes::Bytes;
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use nsfl_store::StoreError;
 use nsfl_types::Digest;
 use std::collections::HashMap;
@@ -27,6 +27,23 @@ impl Maps {
         maps.retain(|_, map| map.strong_count() > 0);
         maps.insert(digest, Arc::downgrade(&map));
         Ok(Bytes::from_owner(Shared(map)))
+    }
+
+    /// The pages of these bytes need not stay resident. Bytes of no mapping are left alone.
+    pub(crate) fn let_go(&self, bytes: &[u8]) {
+        let wanted = bytes.as_ptr_range();
+        let map = lock(&self.0).values().filter_map(Weak::upgrade).find(|map| {
+            let whole = map.as_ptr_range();
+            whole.start <= wanted.start && wanted.end <= whole.end
+        });
+        let Some(map) = map else { return };
+        let offset = wanted.start.addr() - map.as_ptr().addr();
+        // SAFETY: dropping pages could change what a mapping reads only if they were private and written to. These are
+        // read-only pages of a shared mapping of a file that does not change: the next read brings the same bytes back.
+        let advised = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, bytes.len()) };
+        if let Err(error) = advised {
+            tracing::debug!(%error, "pages not let go");
+        }
     }
 
     /// The blob is gone: a later one of this digest gets a mapping of its own.

@@ -217,6 +217,16 @@ impl Tree {
         self.sync(folder)
     }
 
+    /// Makes a blob readable at a path: a hard link, or a copy on another file system.
+    pub(crate) fn lend(&self, digest: Digest, path: &Path) -> Result<(), StoreError> {
+        let object = self.existing(digest)?;
+        let lent = fs::hard_link(&object, path).or_else(|e| match e.kind() {
+            ErrorKind::CrossesDevices => fs::copy(&object, path).map(drop),
+            _ => Err(e),
+        });
+        lent.map_err(failed("lending to", path))
+    }
+
     fn unique(&self) -> String {
         format!("{}-{}-{}", std::process::id(), self.opened, self.made.fetch_add(1, Ordering::Relaxed))
     }

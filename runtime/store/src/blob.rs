@@ -93,6 +93,11 @@ pub trait BlobStore: Send + Sync + 'static {
     async fn sweep(&self, idle: Duration) -> Result<SweepReport, StoreError>;
     /// Copies or links a whole blob to a file of its own, atomically (for checkpoints in a namespace's storage).
     async fn export(&self, digest: Digest, to: &std::path::Path) -> Result<(), StoreError>;
+    /// Lets another process read a whole blob at `path`, which must not exist: a link where the store can make one. For
+    /// readers that are trusted not to write, and not durable: the path is gone or to be made again after a crash.
+    async fn lend(&self, digest: Digest, path: &std::path::Path) -> Result<(), StoreError> {
+        self.export(digest, path).await
+    }
     /// Reads a file into the store, owned by `owner`.
     async fn import(&self, from: &std::path::Path, owner: &Owner) -> Result<BlobRef, StoreError>;
 }

@@ -9,14 +9,20 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 const DIGITS: &[u8] = include_bytes!("../../../../data/digits/digits.csv.gz");
 
 pub(crate) struct Cast {
     pub(crate) rest: String,
-    server: Child,
-    clients: Vec<Child>,
+    server: Process,
+    clients: Vec<Process>,
+}
+
+/// A child and the pipe it watches: the pipe is held apart, since waiting for a child closes its own.
+struct Process {
+    child: Child,
+    tether: Option<ChildStdin>,
 }
 
 impl Cast {
@@ -50,18 +56,18 @@ impl Cast {
 
     /// Ends clients, then the server; each has its configured time.
     pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
-        for child in self.clients.iter_mut().chain([&mut self.server]) {
-            drop(child.stdin.take());
+        for process in self.clients.iter_mut().chain([&mut self.server]) {
+            drop(process.tether.take());
         }
-        for child in self.clients.iter_mut().chain([&mut self.server]) {
-            child.wait()?;
+        for process in self.clients.iter_mut().chain([&mut self.server]) {
+            process.child.wait()?;
         }
         Ok(())
     }
 
     pub(crate) fn wait_for_interrupt(&mut self) -> anyhow::Result<()> {
         // Ctrl-C reaches the whole process group; the server's end is the sign.
-        self.server.wait()?;
+        self.server.child.wait()?;
         Ok(())
     }
 }
@@ -75,7 +81,7 @@ impl Drop for Cast {
 }
 
 /// Starts this program as `role` and waits for its line on standard output.
-fn spawn(role: &str, config: &Path, log: &Path) -> anyhow::Result<(Child, Value)> {
+fn spawn(role: &str, config: &Path, log: &Path) -> anyhow::Result<(Process, Value)> {
     let mut child = Command::new(std::env::current_exe()?)
         .args([role, "--until-stdin-closes", "--config"])
         .arg(config)
@@ -93,7 +99,8 @@ fn spawn(role: &str, config: &Path, log: &Path) -> anyhow::Result<(Child, Value)
         let last = log.lines().last().unwrap_or("nothing was logged");
         bail!("the {role} ended at its start ({status}): {last}");
     }
-    Ok((child, serde_json::from_str(&line)?))
+    let tether = child.stdin.take();
+    Ok((Process { child, tether }, serde_json::from_str(&line)?))
 }
 
 fn text(ready: &Value, field: &str) -> anyhow::Result<String> {

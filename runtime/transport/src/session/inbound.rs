@@ -66,7 +66,7 @@ impl Inbound {
             return Err(Violation(Code::CreditExceeded, "more was sent than credit was given for"));
         }
         self.granted = self.granted.minus(cost);
-        if sequence == u64::MAX {
+        if sequence != 0 && sequence <= self.received {
             self.freed = self.freed.plus(cost);
             return Ok(Verdict::Duplicate);
         }

@@ -26,6 +26,8 @@ pub(super) struct Outbound {
     owed_bytes: usize,
     unsent: usize,
     last_sequence: u64,
+    /// Of these, the last that was ever sent.
+    last_sent: u64,
 }
 
 impl Outbound {
@@ -46,6 +48,7 @@ impl Outbound {
             owed_bytes: 0,
             unsent: 0,
             last_sequence: 0,
+            last_sent: 0,
         }
     }
 
@@ -64,7 +67,8 @@ impl Outbound {
     pub(super) fn restart(&mut self, granted: Credit) {
         self.cut();
         self.outbox.clear();
-        (self.owed_bytes, self.unsent, self.last_sequence) = (0, 0, 0);
+        (self.owed_bytes, self.unsent) = (0, 0);
+        (self.last_sequence, self.last_sent) = (0, 0);
         self.credit = granted.min(self.cap);
     }
 
@@ -111,16 +115,14 @@ impl Outbound {
     }
 
     pub(super) fn acked(&mut self, ack: u64) -> Result<(), Violation> {
-        while self.outbox.front().is_some_and(|frame| frame.sequence <= ack) {
-            if self.unsent == 0 {
-                return Err(Violation(Code::BadFrame, "ack of a message that was not sent"));
-            }
-            let frame = self.outbox.pop_front().expect("the front was just looked at");
-            self.owed_bytes -= payload_len(&frame);
-            self.unsent -= 1;
+        if ack > self.last_sent {
+            return Err(Violation(Code::BadFrame, "ack of a message that was not sent"));
         }
-        if ack > self.last_sequence {
-            return Err(Violation(Code::BadFrame, "ack beyond the last message"));
+        while let Some(frame) = self.outbox.front().filter(|frame| frame.sequence <= ack) {
+            self.owed_bytes -= payload_len(frame);
+            self.outbox.pop_front();
+            // Nothing to take back when it was to be sent again and was acked before.
+            self.unsent = self.unsent.saturating_sub(1);
         }
         Ok(())
     }
@@ -175,6 +177,7 @@ impl Outbound {
             }
             let frame = frame.clone();
             self.unsent += 1;
+            self.last_sent = self.last_sent.max(frame.sequence);
             self.write(frame, cost);
         }
     }
