@@ -48,7 +48,7 @@ impl Federation {
         let pair = authority.issue_server(&"server".parse()?, Validity::days(OffsetDateTime::now_utc(), 1))?;
         write_pair(dir, "server", &pair)?;
         let digits = include_bytes!("../../data/digits/digits.csv.gz");
-        nsfl_trainer::digits::split(digits, options.clients.max(1), 7, &dir.join("data"))?;
+        nsfl_trainer::digits::split(digits, options.clients.max(2), 7, &dir.join("data"))?;
         // Ports are chosen once, so that a server that is started again is found again.
         let (rest, link) = (free_port()?, free_port()?);
         let config = format!(

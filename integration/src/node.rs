@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 /// What to send a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum Signal {
 #[derive(Debug)]
 pub struct Node {
     child: Child,
+    /// The pipe it watches, held apart: waiting for a child closes its own.
+    _tether: Option<ChildStdin>,
     /// The line it printed when it was ready.
     pub ready: Value,
     /// Its log.
@@ -67,7 +69,8 @@ impl Node {
             let end = text.lines().rev().take(5).collect::<Vec<_>>().join(" | ");
             bail!("{role} ended at its start with {status}: {end}");
         }
-        Ok(Self { child, ready: serde_json::from_str(&line)?, log: log.to_owned() })
+        let tether = child.stdin.take();
+        Ok(Self { child, _tether: tether, ready: serde_json::from_str(&line)?, log: log.to_owned() })
     }
 
     /// Its process id.

@@ -49,7 +49,7 @@ const JUDGES: usize = 1;
 /// Finished weights are handed to the store in pieces of this size.
 const PIECE: usize = 1 << 20;
 /// Pages of the inputs are given back after this many bytes of all together, but not after less than `LEAST` of each.
-const FORGET: usize = 32 << 20;
+const FORGET: usize = 16 << 20;
 const LEAST: usize = 256 << 10;
 
 impl Role for Aggregator {

@@ -1,7 +1,6 @@
 //! A task's two transfers: the base model in, the result out. Resumed where they were cut; not repeated here.
 
 use crate::site::{Site, owner, short_name};
-use nsfl_store::StoreError;
 use nsfl_transport::BlobError;
 use nsfl_types::{BlobRef, Code, Refusal, TaskKey};
 use std::time::Duration;
@@ -12,12 +11,6 @@ const IDLE_PARTIAL: Duration = Duration::from_secs(24 * 3600);
 /// Brings the base model into the client's store, owned by the task. One that is held already is not fetched.
 pub(crate) async fn fetch(site: &Site, key: &TaskKey, base: BlobRef) -> Result<(), Refusal> {
     let blobs = &site.config.blobs;
-    match blobs.retain(base.digest, &owner(key)).await {
-        Ok(()) => return Ok(()),
-        // The model before is no longer of use: what nobody owns makes room for this one.
-        Err(StoreError::NotFound(_)) => sweep(site).await,
-        Err(error) => return Err(Refusal::new(error.code(), error.to_string())),
-    }
     let fetched = site.transfer.get(base, blobs.as_ref(), &short_name(key), &owner(key)).await;
     fetched.map_err(|error| match refusal(&error) {
         // a server that has just restarted grants again once it has taken up the round: that passes

@@ -141,3 +141,15 @@ async fn a_task_trains_on_while_the_server_is_away() {
     world.start_server().await;
     world.done(&train(1)).await;
 }
+
+#[tokio::test]
+async fn a_server_that_comes_back_while_a_trainer_works_is_told_so() {
+    let mut world = world(TRAINS_ON_GO).await;
+    let started = TaskReport::Started { key: train(1) };
+    world.order(&train(1)).await;
+    assert_eq!(world.report().await, started);
+    world.stop_server().await;
+    world.start_server().await;
+    assert_eq!(world.report().await, TaskReport::Inventory { tasks: vec![train(1)] });
+    assert_eq!(world.report().await, started);
+}

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 /// Bytes that may wait in a lane; a write returns when no more than these do.
-const QUEUE_BYTES: usize = 2 << 20;
+const QUEUE_BYTES: usize = 1 << 20;
 
 /// One partial file and what waits to be written to it.
 #[derive(Default)]

@@ -184,21 +184,20 @@ impl World {
 
     /// The next report on tasks.
     pub async fn report(&mut self) -> TaskReport {
-        loop {
-            if let Heard::Task(report) = soon("a report", self.heard.recv()).await.unwrap() {
-                return report;
-            }
-        }
+        self.report_that(|_| true).await
     }
 
     /// The next report that is so; others are passed over.
     pub async fn report_that(&mut self, so: impl Fn(&TaskReport) -> bool) -> TaskReport {
-        loop {
-            let report = self.report().await;
-            if so(&report) {
-                return report;
+        soon("such a report", async {
+            loop {
+                match self.heard.recv().await.unwrap() {
+                    Heard::Task(report) if so(&report) => return report,
+                    _ => {}
+                }
             }
-        }
+        })
+        .await
     }
 
     pub async fn done(&mut self, key: &TaskKey) -> TaskReport {

@@ -11,10 +11,15 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
 const QUEUE: usize = 1024;
@@ -76,8 +81,8 @@ pub(crate) async fn serve(credentials: &Credentials) -> SocketAddr {
             tcp.set_nodelay(true)?;
             acceptor.accept(tcp).await
         };
-        let stream: io::Result<_> = accepted.await;
-        Some((stream, (listener, acceptor)))
+        let stream: io::Result<TlsStream<TcpStream>> = accepted.await;
+        Some((stream.map(Accepted), (listener, acceptor)))
     });
     let builder = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
@@ -85,6 +90,46 @@ pub(crate) async fn serve(credentials: &Credentials) -> SocketAddr {
         .max_frame_size(HTTP2_FRAME);
     tokio::spawn(builder.serve_with_incoming(TransportServer::new(Echo), incoming));
     address
+}
+
+/// tonic asks what it was accepted on.
+struct Accepted(TlsStream<TcpStream>);
+
+impl Connected for Accepted {
+    type ConnectInfo = ();
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Accepted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Accepted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
 }
 
 struct Echo;

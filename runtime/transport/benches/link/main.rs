@@ -63,7 +63,12 @@ async fn measure(folder: &std::path::Path, server: &server::Process) {
         }
         println!("tells/s, {delivery:<14}   link {:>9.0}", median(rates), delivery = format!("{delivery:?}"));
     }
-    let quiet = latencies(&link, || false).await;
+    let mut left = 5000;
+    let quiet = latencies(&link, || {
+        left -= 1;
+        left == 0
+    });
+    let quiet = quiet.await;
     println!("one call at a time, µs       link p50 {} p99 {}   bare stream {}", at(&quiet, 50), at(&quiet, 99), bare.latency().await);
     while_blobs_flow(&link, &blobs).await;
     stopped::measure(folder, server.link, &link).await;
@@ -91,10 +96,10 @@ async fn tells(link: &Link, delivery: Delivery) -> f64 {
     TELLS as f64 / began.elapsed().as_secs_f64()
 }
 
-/// Sorted latencies of calls one after the other, in µs: 5000, or as many as there are until `over`.
-async fn latencies(link: &Link, over: impl Fn() -> bool) -> Vec<u128> {
+/// Sorted latencies of calls one after the other until `over`, in µs.
+async fn latencies(link: &Link, mut over: impl FnMut() -> bool) -> Vec<u128> {
     let mut all = Vec::new();
-    while !over() && all.len() < 5000 {
+    while !over() {
         let began = Instant::now();
         link.ask(EXPORT, PAYLOAD, PATIENCE).await.unwrap();
         all.push(began.elapsed().as_micros());
@@ -116,7 +121,7 @@ async fn while_blobs_flow(link: &Link, blobs: &BlobClient) {
     });
     let began = Instant::now();
     let busy = latencies(link, || flow.is_finished()).await;
-    flow.abort();
+    flow.await.unwrap();
     println!(
         "the same while 64 MiB blobs flow (memory stores), µs   p50 {} p99 {} max {}   {} calls in {:.1} s",
         at(&busy, 50),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use nsfl_store::memory::MemoryBlobStore;
 use nsfl_store::{BlobStore, BlobWriter, Owner};
 use nsfl_transport::{
-    BlobService, Delivery, Export, Limits, Link, LinkAcceptor, LinkEvent, LinkEvents, Liveness, PeerId, Refusal,
+    BlobService, Delivery, Export, Limits, Link, LinkAcceptor, LinkError, LinkEvent, LinkEvents, Liveness, PeerId, Refusal,
     ServerConfig, serve,
 };
 use nsfl_types::{BlobRef, Code, Digest};
@@ -128,13 +128,15 @@ async fn answer(mut events: LinkEvents, counts: Arc<Counts>) {
     }
 }
 
-/// Sends as fast as the link takes it, for ever.
+/// Sends as fast as the link takes it, until it is closed.
 async fn flood(link: Link, counts: Arc<Counts>) {
-    let payload = Bytes::from(vec![1; 64 << 10]);
+    let size = 64 << 10;
     loop {
-        let sent = link.send(EXPORT, Bytes::copy_from_slice(&payload), Delivery::AtLeastOnce, Duration::from_secs(1)).await;
-        if sent.is_ok() {
-            counts.flooded.fetch_add(payload.len() as u64, Ordering::Relaxed);
+        let payload = Bytes::from(vec![1; size]);
+        match link.send(EXPORT, payload, Delivery::AtLeastOnce, Duration::from_secs(1)).await {
+            Ok(()) => drop(counts.flooded.fetch_add(size as u64, Ordering::Relaxed)),
+            Err(LinkError::Full | LinkError::Down) if link.stats().connected => {}
+            Err(_) => return,
         }
     }
 }
