@@ -1,5 +1,6 @@
 //! A job whose server or clients are killed ends with the model of an undisturbed run. Real processes; waits are on
 //! events and on processes' ends.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use nsfl_integration::{Federation, Options, Signal, digits_job};
 use serde_json::Value;
@@ -30,7 +31,15 @@ fn a_job_goes_from_submit_to_trained_model_and_leaves_what_the_specification_say
     let sha256 = model(&federation);
     let events: Vec<_> = federation.rest.events("digits").unwrap().collect();
     let first = |kind: &str| events.iter().position(|e| e.kind == kind).unwrap_or_else(|| panic!("no {kind}"));
-    let order = ["job-state", "run-started", "round-opened", "update-accepted", "round-closed", "checkpoint-saved", "run-ended"];
+    let order = [
+        "job-state",
+        "run-started",
+        "round-opened",
+        "update-accepted",
+        "round-closed",
+        "checkpoint-saved",
+        "run-ended",
+    ];
     assert!(order.windows(2).all(|w| first(w[0]) < first(w[1])), "{events:?}");
     assert_eq!(events[first("run-ended")].fields["sha256"], sha256);
     let metrics: Value =

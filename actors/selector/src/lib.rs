@@ -57,9 +57,11 @@ impl Role for Selector {
     async fn handle(&mut self, msg: SelectorMsg, ctx: &Context<SelectorMsg>) -> Result<Next, Failure> {
         match msg {
             SelectorMsg::Register { info, session } => {
-                tracing::info!(client = %info.client, session, "client registered");
-                self.registry.register(now(), info, session);
-                self.tell_scheduler();
+                let client = info.client.clone();
+                if self.registry.register(now(), info, session) {
+                    tracing::info!(%client, session, "client registered");
+                    self.tell_scheduler();
+                }
             }
             SelectorMsg::Heartbeat { client, session, load } => self.registry.heartbeat(now(), &client, session, load),
             SelectorMsg::Lost { client, session } => {

@@ -22,15 +22,18 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn register(&mut self, now: Timestamp, info: ClientInfo, session: u64) {
+    /// Whether that changed anything but the time of its last sign of life. An older session changes nothing.
+    pub(crate) fn register(&mut self, now: Timestamp, info: ClientInfo, session: u64) -> bool {
         let known = self.clients.get(&info.client);
         if known.is_some_and(|e| e.session > session) {
-            return;
+            return false;
         }
+        let changed = known.is_none_or(|e| e.session < session || !e.linked || e.info != info);
         let registered = known.map_or(now, |e| e.registered);
         let load = known.map(|e| e.load.clone()).unwrap_or_default();
         let entry = Entry { load, session, linked: true, registered, last_seen: now, info };
         self.clients.insert(entry.info.client.clone(), entry);
+        changed
     }
 
     pub(crate) fn heartbeat(&mut self, now: Timestamp, client: &ClientId, session: u64, load: ClientLoad) {
@@ -140,8 +143,9 @@ mod tests {
     #[test]
     fn news_of_an_older_session_changes_nothing() {
         let (mut r, c) = (Registry::default(), "c1".parse().unwrap());
-        r.register(Timestamp(1), info("c1"), 1);
-        r.register(Timestamp(2), info("c1"), 2);
+        assert!(r.register(Timestamp(1), info("c1"), 1));
+        assert!(r.register(Timestamp(2), info("c1"), 2));
+        assert!(!r.register(Timestamp(3), info("c1"), 2) && !r.register(Timestamp(3), info("c1"), 1));
         assert!(!r.lost(&c, 1));
         assert_eq!(r.online(), 1);
         assert!(r.lost(&c, 2));

@@ -65,7 +65,13 @@ async fn a_task_beyond_capacity_waits_and_runs_when_there_is_a_slot() {
     world.order(&train(2)).await;
     assert_eq!(world.report().await, TaskReport::Started { key: train(1) });
     soon("a heartbeat that tells of both", async {
-        while !matches!(world.heard.recv().await, Some(Heard::Registry(RegistryReport::Heartbeat(load))) if load.current_tasks == 2) {}
+        loop {
+            match world.heard.recv().await.unwrap() {
+                Heard::Registry(RegistryReport::Heartbeat(load)) if load.current_tasks == 2 => return,
+                Heard::Registry(_) => {}
+                Heard::Task(report) => panic!("{report:?}"),
+            }
+        }
     })
     .await;
     std::fs::write(world.path("go"), "").unwrap();

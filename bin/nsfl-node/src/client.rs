@@ -41,7 +41,7 @@ async fn start(config: &ClientConfig, credentials: Credentials) -> anyhow::Resul
         fsync: config.store.fsync,
     })
     .map_err(exit::store)?;
-    let tasks = SledTaskStore::open(&config.data_dir.join("tasks")).map_err(exit::store)?;
+    let tasks = SledTaskStore::open(config.data_dir.join("tasks")).map_err(exit::store)?;
     let site = SiteConfig {
         info: info(config, &credentials),
         heartbeat: config.heartbeat_ms.duration(),

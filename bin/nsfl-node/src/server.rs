@@ -77,7 +77,7 @@ struct Addresses {
 async fn start(config: ServerConfig) -> anyhow::Result<Started> {
     let credentials = check::server_credentials(&config)?;
     let store: Arc<dyn JobStore> =
-        Arc::new(SqliteJobStore::open(&config.data_dir.join("nsfl.sqlite"), config.store.fsync).map_err(exit::store)?);
+        Arc::new(SqliteJobStore::open(config.data_dir.join("nsfl.sqlite"), config.store.fsync).map_err(exit::store)?);
     let blobs: Arc<dyn BlobStore> = Arc::new(
         PosixBlobStore::open(PosixConfig {
             root: config.data_dir.join("blobs"),

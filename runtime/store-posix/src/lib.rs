@@ -4,7 +4,8 @@
 //! objects/<2 hex>/<digest>      whole blobs, never changed
 //! partial/<writer>/<digest>     being written by a named writer; resumed after a crash
 //! partial/.new/<n>              being written, digest not known yet
-//! refs/<owner…>/@<digest>       a hard link to the object: its link count is 1 + the number of its owners
+//! refs/<owner…>/@<digest>       a hard link to the object: its link count is 1 + the number of its owners,
+//!                               and of the paths at which it is lent
 //! ```
 //!
 //! One process at a time works in a root. The store does not hash on reading: what is damaged on disk is found by length

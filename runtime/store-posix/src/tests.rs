@@ -112,3 +112,41 @@ async fn a_live_new_blob_is_not_swept_and_a_lost_one_is() {
     assert_eq!(swept, SweepReport { blobs: 0, partials: 1, bytes: 4 });
     writer.commit(&owner("a")).await.unwrap();
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn pages_let_go_are_no_longer_resident_and_read_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path(), 1 << 20);
+    let content: Vec<u8> = (0..1 << 20).map(|i: u32| (i >> 7) as u8).collect();
+    let blob = put_bytes(&store, content.clone().into(), &owner("a")).await.unwrap();
+    let bytes = store.open(blob.digest).await.unwrap();
+    let resident = || {
+        let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+        let mapping = maps.split_once(&blob.digest.to_hex()).unwrap().1;
+        let line = mapping.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(bytes, content);
+    assert_eq!(resident(), 1024);
+    store.forget(&bytes[..512 << 10]);
+    assert!((512 - 64..=512).contains(&resident()), "{} kB", resident());
+    store.forget(b"bytes of nobody's mapping");
+    assert_eq!(bytes, content);
+}
+
+#[tokio::test]
+async fn a_lent_blob_is_the_object_itself_and_outlives_its_owners() {
+    use std::os::unix::fs::MetadataExt as _;
+    let root = tempfile::tempdir().unwrap();
+    let store = open(&root.path().join("store"), 1000);
+    let blob = put_bytes(&store, Bytes::from_static(b"x"), &owner("a")).await.unwrap();
+    let path = root.path().join("lent");
+    store.lend(blob.digest, &path).await.unwrap();
+    let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+    assert_eq!(inode(&path), inode(&object(&root.path().join("store"), blob.digest)));
+    store.release(blob.digest, &owner("a")).await.unwrap();
+    assert_eq!(store.sweep(Duration::ZERO).await.unwrap(), SweepReport::default());
+    fs::remove_file(&path).unwrap();
+    assert_eq!(store.sweep(Duration::ZERO).await.unwrap().blobs, 1);
+}

@@ -25,9 +25,15 @@ pub(crate) struct Figures {
 }
 
 pub(crate) fn head() {
-    println!("seconds a round from close to close after the first (median, min, max), and from open to close (median);");
-    println!("processor seconds a round; memory in MB (10^6 bytes); blobs moved a round; start to registered in seconds");
-    println!("    MB clients |  median    min    max |   open | cpu srv  cpu cli | peak srv cli | moved MB | idle srv  cli | start");
+    println!(
+        "seconds a round from close to close after the first (median, min, max), and from open to close (median);"
+    );
+    println!(
+        "processor seconds a round; memory in MB (10^6 bytes); blobs moved a round; start to registered in seconds"
+    );
+    println!(
+        "    MB clients |  median    min    max |   open | cpu srv  cpu cli | peak srv cli | moved MB | idle srv  cli | start"
+    );
 }
 
 pub(crate) fn line(f: &Figures) {

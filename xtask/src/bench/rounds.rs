@@ -14,7 +14,8 @@ pub(crate) fn run(args: &RoundsArgs) -> Result<()> {
         Some(program) => program.clone(),
         None => super::node()?,
     };
-    let dir = args.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("nsfl-bench-{}", std::process::id())));
+    let dir =
+        args.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("nsfl-bench-{}", std::process::id())));
     ensure!(!dir.exists(), "{} is there already", dir.display());
     if !args.json {
         report::head();

@@ -1,7 +1,13 @@
 //! A link beside a bare gRPC stream, both over mutual TLS between two processes: messages and calls a second,
 //! latencies also while blobs flow, and what a peer that stops reading costs the server. `cargo bench -p nsfl-transport`.
 //! Prints; judges nothing.
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_types, clippy::disallowed_methods, reason = "a stopwatch")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a stopwatch"
+)]
 
 mod bare;
 mod dial;
@@ -55,7 +61,10 @@ async fn measure(folder: &std::path::Path, server: &server::Process) {
         ratios.push(ours.last().unwrap() / theirs.last().unwrap());
     }
     let (ours, theirs) = (median(ours), median(theirs));
-    println!("calls/s, {IN_FLIGHT} under way   link {ours:>9.0}   bare stream {theirs:>9.0}   ratio {:.2}", median(ratios));
+    println!(
+        "calls/s, {IN_FLIGHT} under way   link {ours:>9.0}   bare stream {theirs:>9.0}   ratio {:.2}",
+        median(ratios)
+    );
     for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
         let mut rates = Vec::new();
         for _ in 0..REPEATS {
@@ -69,16 +78,20 @@ async fn measure(folder: &std::path::Path, server: &server::Process) {
         left == 0
     });
     let quiet = quiet.await;
-    println!("one call at a time, µs       link p50 {} p99 {}   bare stream {}", at(&quiet, 50), at(&quiet, 99), bare.latency().await);
+    println!(
+        "one call at a time, µs       link p50 {} p99 {}   bare stream {}",
+        at(&quiet, 50),
+        at(&quiet, 99),
+        bare.latency().await
+    );
     while_blobs_flow(&link, &blobs).await;
     stopped::measure(folder, server.link, &link).await;
 }
 
 async fn calls(link: &Link) -> f64 {
     let began = Instant::now();
-    let mut answers = futures_util::stream::iter(0..CALLS)
-        .map(|_| link.ask(EXPORT, PAYLOAD, PATIENCE))
-        .buffer_unordered(IN_FLIGHT);
+    let mut answers =
+        futures_util::stream::iter(0..CALLS).map(|_| link.ask(EXPORT, PAYLOAD, PATIENCE)).buffer_unordered(IN_FLIGHT);
     while let Some(answer) = answers.next().await {
         answer.unwrap();
     }

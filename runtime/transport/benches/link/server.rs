@@ -7,8 +7,8 @@ use bytes::Bytes;
 use nsfl_store::memory::MemoryBlobStore;
 use nsfl_store::{BlobStore, BlobWriter, Owner};
 use nsfl_transport::{
-    BlobService, Delivery, Export, Limits, Link, LinkAcceptor, LinkError, LinkEvent, LinkEvents, Liveness, PeerId, Refusal,
-    ServerConfig, serve,
+    BlobService, Delivery, Export, Limits, Link, LinkAcceptor, LinkError, LinkEvent, LinkEvents, Liveness, PeerId,
+    Refusal, ServerConfig, serve,
 };
 use nsfl_types::{BlobRef, Code, Digest};
 use std::io::{BufRead as _, BufReader, Read as _};

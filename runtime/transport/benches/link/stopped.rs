@@ -1,8 +1,8 @@
 //! A peer that promises to take everything and then reads nothing: what the server keeps for it.
 
+use crate::PATIENCE;
 use crate::dial;
 use crate::server::{EXPORT, FLOODED, MEMORY, number};
-use crate::PATIENCE;
 use nsfl_transport::Link;
 use nsfl_transport::proto::frame::Body;
 use nsfl_transport::proto::{Credit, Export, Frame, Hello};
