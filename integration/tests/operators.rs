@@ -63,6 +63,10 @@ fn a_damaged_database_is_named_and_left_as_it_is_and_ends_with_code_4() {
     federation.server.signal(Signal::Terminate).unwrap();
     assert!(federation.server.wait().unwrap().success());
     let database = federation.folder().join("server/nsfl.sqlite");
+    // The log would repair it.
+    for log in ["server/nsfl.sqlite-wal", "server/nsfl.sqlite-shm"] {
+        let _ = std::fs::remove_file(federation.folder().join(log));
+    }
     std::fs::write(&database, [0x55; 8192]).unwrap();
     let output = server(&federation.folder().join("server.toml"));
     assert_eq!(output.status.code(), Some(4), "{}", said(&output));
