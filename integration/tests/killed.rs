@@ -91,13 +91,18 @@ fn a_server_told_to_end_ends_orderly_and_the_job_goes_on_after_its_return() {
 #[test]
 fn a_frozen_client_is_left_out_when_the_quorum_is_met_without_it() {
     let federation = Federation::start(&Options::default()).unwrap();
-    federation.clients[1].signal(Signal::Stop).unwrap();
-    let mut job = digits_job("digits", 2, 1);
+    let mut job = digits_job("digits", 2, 2);
     job["hyper_parameters"]["threshold_client_num"] = 1.into();
+    job["hyper_parameters"]["evaluate_interval"] = 0.into();
     job["hyper_parameters"]["round_timeout"] = 2.into();
     federation.submit(&job).unwrap();
+    // Both are there by now; the second is frozen for the rest.
+    federation.rest.wait_for("digits", |e| e.kind == "round-opened").unwrap();
+    federation.clients[1].signal(Signal::Stop).unwrap();
     let job = federation.rest.wait_until_at_rest("digits").unwrap();
     assert_eq!(job["status"]["state"], "FINISHED", "{job}");
+    let closed = federation.rest.events("digits").unwrap().filter(|e| e.kind == "round-closed").last().unwrap();
+    assert_eq!((&closed.fields["accepted"], &closed.fields["cohort"]), (&1.into(), &2.into()), "{closed:?}");
 }
 
 #[test]
