@@ -47,9 +47,9 @@ pub(crate) async fn live(
     args: &NodeArgs,
     shutdown: Duration,
 ) -> anyhow::Result<()> {
-    announce(&ready);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    announce(&ready);
     let reason = tokio::select! {
         exit = root.wait() => return match exit {
             Exit::Stopped => Ok(()),

@@ -246,15 +246,14 @@ impl RunMachine {
         effects.push(RunEffect::RefuseUpdate { key, code, reason: reason.to_owned() });
     }
 
-    /// Brings a client that came back up to date: what it lacks, what it need not keep.
+    /// Brings a client that came back up to date: what it owes, what it need not keep. A task it has is sent too: what
+    /// the way there granted it may be gone, and it says again how it stands.
     fn reconcile(&self, client: &ClientId, tasks: &[TaskKey], effects: &mut Vec<RunEffect>) {
         let opened = self.opened.as_ref();
         let owed = opened.filter(|round| round.awaits(client));
         if let Some(round) = owed {
             let key = round.id().task(client);
-            if !tasks.contains(&key) {
-                effects.push(RunEffect::SendTask { key, base: round.base() });
-            }
+            effects.push(RunEffect::SendTask { key, base: round.base() });
         }
         for key in tasks.iter().filter(|key| key.job == self.plan.job && key.client == *client) {
             let round = opened.filter(|round| round.id().has(key));
