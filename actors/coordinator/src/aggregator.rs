@@ -4,6 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use nsfl_actor::{Context, Failure, Next, Reply, Role};
 use nsfl_aggregate::{FedAvg, MemberFacts, aggregate, check_weight};
+use nsfl_fault_point::Step;
 use nsfl_store::{BlobStore, BlobWriter, Owner, StoreError};
 use nsfl_tensor::{StreamError, TensorError, UpdateFacts, WeightsView, check_update};
 use nsfl_types::{BlobRef, Code, Digest, Refusal};
@@ -96,6 +97,7 @@ async fn check(
 ) -> Result<(), Refusal> {
     check_weight(weight).map_err(|e| Refusal::new(e.code(), e.to_string()))?;
     blobs.retain(update.digest, owner).await.map_err(|e| stored(&e))?;
+    Step::new("aggregator", &"check").reach("after-retain");
     let verdict = judge(&blobs, base, update).await;
     match verdict {
         Ok(found) => {
@@ -152,6 +154,7 @@ async fn next_model(
         sink.commit(&owner).map_err(|e| stored(&e))
     })
     .await?;
+    Step::new("aggregator", &"aggregate").reach("model-stored");
     lock(&facts).clear();
     Ok(model)
 }

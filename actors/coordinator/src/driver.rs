@@ -3,9 +3,11 @@
 use crate::record::Recorder;
 use crate::{AggregatorMsg, Surroundings};
 use nsfl_actor::{Address, Context, Failure, Next, Role, Timer, now_ms};
+use nsfl_fault_point::Step;
 use nsfl_messages::wire::TaskReport;
 use nsfl_messages::{CoordinatorMsg, JobRun, RunEvent, SchedulerMsg};
 use nsfl_store::{Change, Owner, RunRecord, StoreError};
+use nsfl_telemetry::span;
 use nsfl_types::{ClientId, Code, TaskKind, Timestamp};
 use nsfl_workflow::{RunEffect, RunInput, RunMachine, RunPlan, UpdateRef};
 use serde_json::{Value, json};
@@ -78,16 +80,21 @@ impl Role for Coordinator {
         if is_new {
             coordinator.machine.handle(now(), RunInput::Begin { initial: None }, &mut effects);
         } else {
-            coordinator.machine.resume(&mut effects);
+            coordinator.machine.resume(now(), &mut effects);
         }
         // The first write takes the generation: from here on an older coordinator of this run is fenced off.
         let mut changes = coordinator.changes(&effects);
         if is_new {
             changes.push(coordinator.recorder.event(now(), "run-started", json!({"run": coordinator.args.run.run})));
         }
+        let step = Step::new("coordinator", &if is_new { "begin" } else { "resume" });
+        step.reach("before-commit");
         coordinator.args.surroundings.store.commit(changes).await?;
-        coordinator.carry_out(effects, ctx);
-        coordinator.arm(ctx);
+        step.reach("after-commit");
+        coordinator.span().in_scope(|| {
+            coordinator.carry_out(effects, ctx);
+            coordinator.arm(ctx);
+        });
         Ok(coordinator)
     }
 
@@ -120,6 +127,7 @@ impl Coordinator {
     async fn step(&mut self, input: RunInput, ctx: &Context<CoordinatorMsg>) -> Result<Next, Failure> {
         let mut effects = Vec::new();
         let saved = matches!(input, RunInput::CheckpointSaved { .. });
+        let step = Step::new("coordinator", &input);
         let before = self.machine.clone();
         self.machine.handle(now(), input, &mut effects);
         if self.machine != before {
@@ -127,8 +135,9 @@ impl Coordinator {
             if saved {
                 changes.extend(self.recorder.checkpoint_saved(now()));
             }
+            step.reach("before-commit");
             match self.args.surroundings.store.commit(changes).await {
-                Ok(()) => {}
+                Ok(()) => step.reach("after-commit"),
                 Err(error @ StoreError::Fenced { .. }) => {
                     tracing::warn!(job = %self.args.run.key, %error, "replaced coordinator ends");
                     return Ok(Next::Stop);
@@ -137,8 +146,11 @@ impl Coordinator {
                 Err(error) => return Err(Failure::from(error).context("the round's state could not be stored")),
             }
         }
-        self.carry_out(effects, ctx);
-        self.arm(ctx);
+        self.span().in_scope(|| {
+            self.carry_out(effects, ctx);
+            self.arm(ctx);
+        });
+        step.reach("after-effects");
         Ok(Next::Continue)
     }
 
@@ -176,6 +188,12 @@ impl Coordinator {
                 }
             }
         }
+    }
+
+    /// Of the attempt at work.
+    fn span(&self) -> tracing::Span {
+        let (JobRun { key, run, .. }, view) = (&self.args.run, self.machine.view());
+        span::round(key, *run, view.round, view.attempt)
     }
 
     fn arm(&mut self, ctx: &Context<CoordinatorMsg>) {

@@ -58,7 +58,7 @@ impl Hub {
                 self.access().close(key)
             }
         };
-        self.release(command_key(command), released).await;
+        self.release(command.key(), released).await;
     }
 
     /// What a client has written and nobody needs on its account any more. A failure costs disk space, not the job.
@@ -82,11 +82,4 @@ impl Hub {
 /// Who owns what a client has written.
 pub(crate) fn uploads_of(client: &ClientId) -> Owner {
     Owner::new(format!("uploads/{client}")).expect("a client's id is a valid part of an owner")
-}
-
-fn command_key(command: &TaskCommand) -> &TaskKey {
-    match command {
-        TaskCommand::Run(order) => &order.key,
-        TaskCommand::Cancel { key } | TaskCommand::Ack { key } | TaskCommand::Refuse { key, .. } => key,
-    }
 }

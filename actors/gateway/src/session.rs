@@ -6,6 +6,7 @@ use bytes::Bytes;
 use nsfl_actor::{Context, Failure, Next, Role, SendError};
 use nsfl_messages::wire::{self, ClientInfo, EXPORT_REGISTRY, EXPORT_TASKS, RegistryReport, TaskCommand, TaskReport};
 use nsfl_messages::{CoordinatorMsg, SelectorMsg};
+use nsfl_telemetry::TraceContext;
 use nsfl_transport::{Delivery, Incoming, Link, LinkEvent, LinkEvents};
 use nsfl_types::{ClientId, Code, JobKey, TaskKey};
 use serde_json::{Value, json};
@@ -126,6 +127,7 @@ impl Session {
 
     async fn receive(&mut self, incoming: Incoming) {
         self.received += 1;
+        tracing::debug!(client = %self.args.client, trace = incoming.trace, export = incoming.export, "report received");
         let routed = match incoming.export {
             EXPORT_REGISTRY => match wire::decode(&incoming.payload) {
                 Ok(report) => self.registry(report).await,
@@ -252,7 +254,8 @@ impl Session {
     fn send(&mut self, command: &TaskCommand) {
         self.sent += 1;
         let payload = Bytes::from(wire::encode(command));
-        if let Err(error) = self.args.link.try_send(EXPORT_TASKS, payload, Delivery::AtLeastOnce) {
+        let link = self.args.link.traced(&TraceContext::of_task(command.key()).to_string());
+        if let Err(error) = link.try_send(EXPORT_TASKS, payload, Delivery::AtLeastOnce) {
             self.args.hub.counters.dropped();
             tracing::info!(client = %self.args.client, %error, "command dropped");
         }

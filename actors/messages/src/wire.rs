@@ -85,6 +85,17 @@ pub enum TaskReport {
     },
 }
 
+impl TaskCommand {
+    /// The task it is about.
+    #[must_use]
+    pub fn key(&self) -> &TaskKey {
+        match self {
+            TaskCommand::Run(order) => &order.key,
+            TaskCommand::Cancel { key } | TaskCommand::Ack { key } | TaskCommand::Refuse { key, .. } => key,
+        }
+    }
+}
+
 impl TaskReport {
     /// The task it is about; none for an inventory.
     #[must_use]

@@ -3,9 +3,10 @@
 use crate::entry::Entry;
 use crate::{ASK, Scheduler};
 use nsfl_actor::{Context, Failure, now_ms};
+use nsfl_fault_point::Step;
 use nsfl_messages::{JobOperation, JobRun, JobView, RunEvent, SchedulerMsg};
 use nsfl_store::{Certainty, Change, EventRecord, Owner, StoreError};
-use nsfl_types::{Code, JobError, JobKey, JobSpec, ModelSource, Namespace, Refusal, Timestamp};
+use nsfl_types::{Code, JobError, JobKey, JobSpec, JobState, ModelSource, Namespace, Refusal, Timestamp};
 use nsfl_workflow::{JobEffect, JobInput, Operation};
 use serde_json::json;
 
@@ -209,7 +210,11 @@ impl Scheduler {
             _ => None,
         };
         let changes = std::iter::once(change).chain(effects.iter().filter_map(event)).collect();
-        self.args.store.commit(changes).await
+        let step = Step::new("scheduler", &effects.iter().find_map(state).map_or("none", JobState::as_str));
+        step.reach("before-commit");
+        self.args.store.commit(changes).await?;
+        step.reach("after-commit");
+        Ok(())
     }
 
     async fn carry_out(
@@ -261,6 +266,10 @@ impl Scheduler {
         tracing::info!(job = %key, "job removed");
         Ok(())
     }
+}
+
+fn state(effect: &JobEffect) -> Option<JobState> {
+    if let JobEffect::StatusChanged { status, .. } = effect { Some(status.state) } else { None }
 }
 
 fn run_input(run: u32, event: RunEvent) -> JobInput {

@@ -6,13 +6,16 @@ use crate::order;
 use crate::site::Site;
 use crate::{train, transfer};
 use nsfl_actor::{Context, Failure, Next, Role, SendError, Timer, now_ms};
+use nsfl_fault_point::Step;
 use nsfl_store::TaskRecord;
+use nsfl_telemetry::span;
 use nsfl_types::{TaskKey, Timestamp};
 use nsfl_workflow::{TaskEffect, TaskInput, TaskMachine, TaskPhase};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
+use tracing::Instrument as _;
 
 /// What an executor is started with.
 #[derive(Clone)]
@@ -55,7 +58,8 @@ impl Role for Executor {
         if let Some(record) = record {
             executor.machine = Some(TaskMachine::restore(&record.snapshot)?);
             executor.recorded = record.snapshot;
-            executor.step(ctx, TaskMachine::resume).await?;
+            let span = span::task(&executor.key);
+            executor.step(ctx, TaskMachine::resume).instrument(span).await?;
         }
         if executor.is_over() {
             ctx.spawn(async {}, |_| ExecutorMsg::Gone);
@@ -64,6 +68,7 @@ impl Role for Executor {
     }
 
     async fn handle(&mut self, msg: ExecutorMsg, ctx: &Context<ExecutorMsg>) -> Result<Next, Failure> {
+        let span = span::task(&self.key);
         let input = match msg {
             ExecutorMsg::Gone => return self.gone().await,
             ExecutorMsg::Input(input) => input,
@@ -88,7 +93,7 @@ impl Role for Executor {
                 TaskInput::Uploaded
             }
         };
-        self.step(ctx, |machine, now, effects| machine.handle(now, input, effects)).await?;
+        self.step(ctx, |machine, now, effects| machine.handle(now, input, effects)).instrument(span).await?;
         if self.is_over() { self.gone().await } else { Ok(Next::Continue) }
     }
 
@@ -117,13 +122,17 @@ impl Executor {
         decide(machine, now, &mut effects);
         let (offering, deadline) = (matches!(machine.phase(), TaskPhase::Offering { .. }), machine.deadline());
         let snapshot = machine.snapshot();
+        let step = Step::new("executor", machine.phase());
+        step.reach("before-record");
         if snapshot != self.recorded {
             self.recorded.clone_from(&snapshot);
             self.site.config.tasks.put(TaskRecord { key: self.key.clone(), snapshot }).await?;
         }
+        step.reach("after-record");
         for effect in effects {
             self.carry_out(effect, ctx).await?;
         }
+        step.reach("after-effects");
         self.timer = deadline.map(|at| {
             let wait = Duration::from_millis(at.since_ms(now) + 1);
             ctx.send_after(wait, ExecutorMsg::Tick)
@@ -143,6 +152,7 @@ impl Executor {
                 }
             }
             TaskEffect::StartTrainer => {
+                tracing::info!("trainer starts");
                 let order = self.machine.as_ref().map(|machine| machine.order().clone());
                 if let (Some(order), None) = (order, &self.trainer) {
                     let work = async move { train::run(&site, &order).await };

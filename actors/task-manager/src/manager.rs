@@ -8,6 +8,7 @@ use crate::roster::{Roster, Stand};
 use crate::site::{Site, short_name};
 use crate::transfer;
 use nsfl_actor::{Address, ChildSpec, Context, Failure, Next, Restart, Role, Timer, now_ms};
+use nsfl_fault_point::Step;
 use nsfl_messages::wire::{TaskCommand, TaskOrder, TaskReport};
 use nsfl_store::{Certainty, TaskRecord};
 use nsfl_types::{Code, Refusal, TaskKey, Timestamp};
@@ -161,7 +162,11 @@ impl TaskManager {
         let key = order.key.clone();
         // what the machine owes now, it owes again when its executor resumes it
         let machine = TaskMachine::accept(order::to_machine(order), &mut Vec::new());
-        match self.site.config.tasks.put(TaskRecord { key, snapshot: machine.snapshot() }).await {
+        let step = Step::new("task-manager", &"order");
+        step.reach("before-record");
+        let put = self.site.config.tasks.put(TaskRecord { key, snapshot: machine.snapshot() }).await;
+        step.reach("after-record");
+        match put {
             Err(error) if error.certainty() == Certainty::MaybeDone => Err(error.into()),
             Err(error) => Ok(Err(Refusal::new(error.code(), Failure::from(error).to_string()))),
             Ok(()) => Ok(Ok(())),

@@ -4,6 +4,7 @@
 use crate::delta;
 use crate::order::Work;
 use crate::site::{Site, owner, remove_folder};
+use nsfl_fault_point::Step;
 use nsfl_store::StoreError;
 use nsfl_trainer::{TrainerError, TrainerTask, spawn};
 use nsfl_types::{BlobRef, Code, Refusal, TaskKind};
@@ -83,7 +84,12 @@ async fn result(site: &Site, order: &TaskOrder, weights: &Path) -> Result<BlobRe
     let writer = blobs.create().await.map_err(|e| stored(&e))?;
     let runtime = Handle::current();
     let written = tokio::task::spawn_blocking(move || delta::write(&base, &local, writer, &runtime)).await;
-    written.map_err(|e| internal(&e))??.commit(&owner(&order.key)).await.map_err(|e| stored(&e))
+    let delta = written.map_err(|e| internal(&e))??;
+    let step = Step::new("executor", &"delta");
+    step.reach("before-commit");
+    let blob = delta.commit(&owner(&order.key)).await.map_err(|e| stored(&e))?;
+    step.reach("after-commit");
+    Ok(blob)
 }
 
 fn why(error: &TrainerError) -> Refusal {

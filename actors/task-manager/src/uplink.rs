@@ -6,6 +6,7 @@ use crate::site::Site;
 use bytes::Bytes;
 use nsfl_actor::{Context, Failure, Next, Role, Timer};
 use nsfl_messages::wire::{self, ClientLoad, EXPORT_REGISTRY, EXPORT_TASKS, RegistryReport, TaskCommand};
+use nsfl_telemetry::TraceContext;
 use nsfl_transport::{Delivery, Incoming, Link, LinkEvent, LinkEvents};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -57,13 +58,14 @@ impl Role for Uplink {
             }
             UplinkMsg::Report(report) => {
                 self.reports += 1;
-                self.send(EXPORT_TASKS, &report, Delivery::AtLeastOnce);
+                let trace = report.key().map(|key| TraceContext::of_task(key).to_string());
+                self.send(EXPORT_TASKS, &report, Delivery::AtLeastOnce, trace.as_deref());
             }
             UplinkMsg::Load(tasks) => self.load = tasks,
             UplinkMsg::Beat => {
                 let load = ClientLoad { current_tasks: self.load };
                 if self.args.link.stats().connected {
-                    self.send(EXPORT_REGISTRY, &RegistryReport::Heartbeat(load), Delivery::AtMostOnce);
+                    self.send(EXPORT_REGISTRY, &RegistryReport::Heartbeat(load), Delivery::AtMostOnce, None);
                 }
                 self.beat = ctx.send_after(self.args.site.config.heartbeat, UplinkMsg::Beat);
             }
@@ -111,7 +113,7 @@ impl Uplink {
     /// Who is here, and then what is held here.
     async fn introduce(&mut self) {
         let register = RegistryReport::Register(self.args.site.config.info.clone());
-        self.send(EXPORT_REGISTRY, &register, Delivery::AtLeastOnce);
+        self.send(EXPORT_REGISTRY, &register, Delivery::AtLeastOnce, None);
         if let Err(error) = self.args.site.manager.tell(TaskManagerMsg::LinkUp).await {
             // it tells by itself what it holds when it starts
             tracing::warn!(%error, "task manager not told of the link");
@@ -120,6 +122,7 @@ impl Uplink {
 
     /// A command that the task manager did not take is let go undone: the session ends, and a new one reconciles.
     async fn command(&mut self, incoming: Incoming) {
+        tracing::debug!(trace = incoming.trace, bytes = incoming.payload.len(), "command received");
         match wire::decode::<TaskCommand>(&incoming.payload) {
             Ok(command) => match self.args.site.manager.tell(TaskManagerMsg::Command(command)).await {
                 Ok(()) => {
@@ -136,8 +139,9 @@ impl Uplink {
         }
     }
 
-    fn send<T: Serialize>(&mut self, export: u16, message: &T, delivery: Delivery) {
-        if let Err(error) = self.args.link.try_send(export, Bytes::from(wire::encode(message)), delivery) {
+    fn send<T: Serialize>(&mut self, export: u16, message: &T, delivery: Delivery, trace: Option<&str>) {
+        let link = trace.map_or_else(|| self.args.link.clone(), |trace| self.args.link.traced(trace));
+        if let Err(error) = link.try_send(export, Bytes::from(wire::encode(message)), delivery) {
             self.dropped += 1;
             tracing::debug!(export, %error, "message not sent");
         }

@@ -118,8 +118,9 @@ impl RoundMachine {
     }
 
     /// After a restart: tasks for those who have not answered (or their end, when the round is over), and again
-    /// the acknowledgement of each accepted update.
-    pub fn resume(&self, effects: &mut Vec<RunEffect>) {
+    /// the acknowledgement of each accepted update. An open round has this deadline from now on.
+    pub fn resume(&mut self, deadline: Timestamp, effects: &mut Vec<RunEffect>) {
+        self.rules.deadline = deadline;
         for (client, state) in &self.members {
             let key = self.id.task(client);
             match state {

@@ -160,10 +160,18 @@ impl RunMachine {
         }
     }
 
-    /// After a restart: what is still owed, to clients first.
-    pub fn resume(&self, effects: &mut Vec<RunEffect>) {
-        if let Some(round) = &self.opened {
-            round.resume(effects);
+    /// After a restart: what is still owed, to clients first. The clients of an open round have its whole time again: how
+    /// long the server was away is not theirs to pay for, and its clock may have been set meanwhile.
+    pub fn resume(&mut self, now: Timestamp, effects: &mut Vec<RunEffect>) {
+        let longest_pause = now.plus_ms(self.plan.retry.backoff_max_ms);
+        match &mut self.phase {
+            RunPhase::Pausing { until: at, .. }
+            | RunPhase::Aggregating { retry_at: Some(at), .. }
+            | RunPhase::Saving { retry_at: Some(at), .. } => *at = longest_pause.min(*at),
+            _ => {}
+        }
+        if let Some(round) = &mut self.opened {
+            round.resume(now.plus_ms(self.plan.round_timeout_ms), effects);
         }
         effects.extend(self.pending_step());
     }

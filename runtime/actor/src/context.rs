@@ -1,6 +1,7 @@
 //! `Context`: what a role can do while it lives: know its address, set timers, spawn work.
 //!
-//! Everything started here ends with the actor's life, and its results come back as inputs that need no permit.
+//! Everything started here ends with the actor's life, and its results come back as inputs that need no permit. Work
+//! goes on in the log span it was started in.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use ractor::ActorCell;
 use tokio::task::{AbortHandle, JoinSet};
+use tracing::Instrument as _;
 
 use crate::address::{Address, Lane, Own};
 use crate::failure::{Failure, caught};
@@ -89,7 +91,7 @@ impl<M: Send + 'static> Context<M> {
     pub(crate) fn track(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         let mut tasks = self.tasks.lock().expect("nothing panics while it holds the tasks' lock");
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(task)
+        tasks.spawn(task.in_current_span())
     }
 
     pub(crate) fn cell(&self) -> ActorCell {

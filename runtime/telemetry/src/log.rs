@@ -109,15 +109,16 @@ mod tests {
         }
     }
 
+    fn job() -> nsfl_types::JobKey {
+        nsfl_types::JobKey::new("default".parse().unwrap(), "digits".parse().unwrap())
+    }
+
     fn logged(config: &LogConfig) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = subscriber(config, move || writer.clone(), false).unwrap();
         tracing::subscriber::with_default(subscriber, || {
-            let context: crate::TraceContext =
-                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
-            let job = nsfl_types::JobKey::new("default".parse().unwrap(), "digits".parse().unwrap());
-            let span = crate::span::round(&job, 1, 3, 2, &context);
+            let span = crate::span::round(&job(), 1, 3, 2);
             let _in = span.enter();
             tracing::info!(client = "c-1", "update accepted");
             tracing::debug!("not shown at info");
@@ -135,7 +136,7 @@ mod tests {
             r#""job":"default/digits""#,
             r#""round":3"#,
             r#""attempt":2"#,
-            r#""trace":"4bf92f3577b34da6a3ce929d0e0e4736""#,
+            &format!(r#""trace":"{}""#, crate::TraceContext::of_round(&job(), 1, 3, 2).trace_id()),
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

@@ -7,21 +7,15 @@ use tracing::{Span, info_span};
 
 /// One attempt of one round. Fields: `job`, `run`, `round`, `attempt`, `trace`.
 #[must_use]
-pub fn round(job: &JobKey, run: u32, round: u32, attempt: u32, context: &TraceContext) -> Span {
-    info_span!("round", %job, run, round, attempt, trace = %context.trace_id())
+pub fn round(job: &JobKey, run: u32, round: u32, attempt: u32) -> Span {
+    let trace = TraceContext::of_round(job, run, round, attempt).trace_id();
+    info_span!("round", %job, run, round, attempt, trace)
 }
 
 /// One client's part of a round. Fields as a round's, and `client`, `kind`.
 #[must_use]
-pub fn task(key: &TaskKey, context: &TraceContext) -> Span {
-    info_span!(
-        "task",
-        job = %key.job,
-        run = key.run,
-        round = key.round,
-        attempt = key.attempt,
-        kind = ?key.kind,
-        client = %key.client,
-        trace = %context.trace_id()
-    )
+pub fn task(key: &TaskKey) -> Span {
+    let trace = TraceContext::of_task(key).trace_id();
+    let TaskKey { job, run, round, attempt, kind, client } = key;
+    info_span!("task", %job, run, round, attempt, ?kind, %client, trace)
 }

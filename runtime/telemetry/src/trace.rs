@@ -1,6 +1,8 @@
 //! Trace context as W3C Trace Context, level 1, writes it: one trace id for a round and for every task of it, on any node.
-//! No sampling, no state header, no exporter.
+//! The ids follow from the names of round and task, so that a node that was started again goes on in the same trace and
+//! nothing need be stored. No sampling, no state header, no exporter.
 
+use nsfl_types::{Digest, JobKey, TaskKey};
 use std::fmt;
 use std::str::FromStr;
 
@@ -20,16 +22,19 @@ pub struct TraceError(String);
 const SAMPLED: u8 = 1;
 
 impl TraceContext {
-    /// A new trace, with random ids.
+    /// An attempt of a round.
     #[must_use]
-    pub fn root() -> Self {
-        Self { trace: (rand::random::<u128>()).max(1), span: rand::random::<u64>().max(1), flags: SAMPLED }
+    pub fn of_round(job: &JobKey, run: u32, round: u32, attempt: u32) -> Self {
+        let name = format!("{job} {run} {round}");
+        let place = format!("{name} {attempt}");
+        Self { trace: id(&name), span: first_half(id(&place)), flags: SAMPLED }
     }
 
-    /// Another place in the same trace.
+    /// A task of a round, in the round's trace.
     #[must_use]
-    pub fn child(&self) -> Self {
-        Self { span: rand::random::<u64>().max(1), ..*self }
+    pub fn of_task(key: &TaskKey) -> Self {
+        let round = Self::of_round(&key.job, key.run, key.round, key.attempt);
+        Self { span: first_half(id(&key.to_string())), ..round }
     }
 
     /// The trace id, 32 lower-case hex digits: what log lines carry.
@@ -37,6 +42,18 @@ impl TraceContext {
     pub fn trace_id(&self) -> String {
         format!("{:032x}", self.trace)
     }
+}
+
+/// The first 16 bytes of the name's SHA-256; never 0, which means no trace.
+fn id(name: &str) -> u128 {
+    let digest = Digest::of(name.as_bytes());
+    let bytes = digest.as_bytes().first_chunk().expect("a digest has 32 bytes");
+    u128::from_be_bytes(*bytes).max(1)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "64 bits are left after the shift")]
+fn first_half(id: u128) -> u64 {
+    ((id >> 64) as u64).max(1)
 }
 
 impl fmt::Display for TraceContext {
@@ -76,6 +93,7 @@ fn hex(text: &str, len: usize) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nsfl_types::TaskKind;
 
     const EXAMPLE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -87,13 +105,21 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_in_the_same_trace_at_another_place() {
-        let root = TraceContext::root();
-        let child = root.child();
-        assert_eq!(root.trace_id(), child.trace_id());
-        assert_ne!(root, child);
-        assert_ne!(root.trace_id(), TraceContext::root().trace_id());
-        assert_eq!(child.to_string().parse(), Ok(child));
+    fn all_tasks_of_a_round_are_in_one_trace_at_places_of_their_own() {
+        let job = JobKey::new("default".parse().unwrap(), "digits".parse().unwrap());
+        let task = |round, attempt, client: &str| {
+            let client = client.parse().unwrap();
+            TraceContext::of_task(&TaskKey { job: job.clone(), run: 1, round, attempt, kind: TaskKind::Train, client })
+        };
+        let round = TraceContext::of_round(&job, 1, 3, 1);
+        let others = [task(3, 1, "a"), task(3, 1, "b"), task(3, 2, "a")];
+        for (i, other) in others.iter().enumerate() {
+            assert_eq!(other.trace_id(), round.trace_id());
+            assert!(*other != round && !others[..i].contains(other));
+            assert_eq!(other.to_string().parse(), Ok(*other));
+        }
+        assert_eq!(task(3, 1, "a"), others[0]);
+        assert_ne!(task(4, 1, "a").trace_id(), round.trace_id());
     }
 
     #[test]

@@ -131,7 +131,7 @@ fn a_restart_asks_the_silent_again_and_acknowledges_the_accepted_again() {
     fail(&mut round, "c");
     let resumed = |round: &RoundMachine| {
         let mut effects = Vec::new();
-        RoundMachine::restore(&round.snapshot()).unwrap().resume(&mut effects);
+        RoundMachine::restore(&round.snapshot()).unwrap().resume(Timestamp(0), &mut effects);
         effects
     };
     let key = |client| round.id().task(&id(client));

@@ -226,10 +226,31 @@ fn a_failed_evaluation_is_recorded_and_skipped() {
 }
 
 #[test]
+fn a_restart_gives_an_open_round_its_whole_time_again_however_the_clock_was_set() {
+    let hour = 3_600_000;
+    for now in [Timestamp(NOW.0 + hour), Timestamp(0)] {
+        let mut run = collecting(plan(1));
+        let timeout = run.plan().round_timeout_ms;
+        run.resume(now, &mut Vec::new());
+        assert_eq!(run.deadline(), Some(now.plus_ms(timeout)));
+        assert_eq!(feed(&mut run, now, RunInput::Tick), []);
+    }
+}
+
+#[test]
+fn a_restart_does_not_pause_longer_than_the_longest_pause() {
+    let mut run = aggregating(plan(1));
+    let failed = RunInput::AggregateFailed { round: 1, attempt: 1, code: Code::Store, reason: "gone".into() };
+    feed(&mut run, Timestamp(NOW.0 + 3_600_000), failed);
+    run.resume(NOW, &mut Vec::new());
+    assert_eq!(run.deadline(), Some(NOW.plus_ms(run.plan().retry.backoff_max_ms)));
+}
+
+#[test]
 fn a_failed_aggregation_is_repeated_with_the_same_members_and_then_fails_the_run() {
     let mut run = aggregating(plan(1));
     let mut owed = Vec::new();
-    run.resume(&mut owed);
+    run.resume(Timestamp(0), &mut owed);
     let aggregate = owed.pop().unwrap();
     let failed = || RunInput::AggregateFailed { round: 1, attempt: 1, code: Code::Store, reason: "gone".into() };
     for _ in 0..2 {

@@ -254,7 +254,8 @@ impl World {
         assert_eq!(restored, self.machine, "a snapshot holds all of the machine");
         self.machine = restored;
         let mut effects = Vec::new();
-        self.machine.resume(&mut effects);
+        self.machine.resume(self.now, &mut effects);
+        self.stored = self.machine.snapshot();
         self.ledger.effects_after_crash_are_a_subset_of_owed(&self.machine, &effects);
         effects.into_iter().for_each(|effect| self.carry_out(effect));
     }
