@@ -1,6 +1,6 @@
 //! A server and some clients on loopback, each a process, in a folder of their own.
 
-use crate::{Node, Rest};
+use crate::{Launch, Node, Rest, binary};
 use anyhow::Context;
 use nsfl_transport::provision::{Authority, PemPair, Validity, write_private};
 use serde_json::{Value, json};
@@ -8,9 +8,25 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 
+/// One of the federation's processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The server.
+    Server,
+    /// Client `c<number>`, from 1.
+    Client(usize),
+}
+
+/// Variables of a process's environment.
+pub type Env<'a> = &'a [(&'a str, String)];
+
 /// What a federation is started with.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// The build of `nsfl-node`; the test's own when not given.
+    pub program: Option<PathBuf>,
+    /// Variables for the first life of one process.
+    pub env: Option<(Place, Vec<(&'static str, String)>)>,
     /// Number of clients, named `c1`, `c2`, …
     pub clients: usize,
     /// Lines added to the server's configuration, before its first section.
@@ -19,7 +35,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { clients: 2, server_extra: String::new() }
+        Self { program: None, env: None, clients: 2, server_extra: String::new() }
     }
 }
 
@@ -32,6 +48,7 @@ pub struct Federation {
     /// REST of the server.
     pub rest: Rest,
     authority: Authority,
+    program: PathBuf,
     folder: TempDir,
 }
 
@@ -59,11 +76,16 @@ impl Federation {
             tls(dir, "server"),
         );
         std::fs::write(dir.join("server.toml"), config)?;
-        let server = Node::start("server", &dir.join("server.toml"), &dir.join("server.log"))?;
+        let program = options.program.clone().map_or_else(|| binary("nsfl-node"), Ok)?;
+        let env = |place| match &options.env {
+            Some((of, env)) if *of == place => &env[..],
+            _ => &[],
+        };
+        let server = launch(&program, dir, Place::Server, env(Place::Server))?;
         let rest = Rest::new(&format!("127.0.0.1:{rest}"));
-        let mut federation = Self { clients: Vec::new(), server, rest, authority, folder };
+        let mut federation = Self { clients: Vec::new(), server, rest, authority, program, folder };
         for number in 1..=options.clients {
-            let client = federation.client(number)?;
+            let client = federation.client_with(number, env(Place::Client(number)))?;
             federation.clients.push(client);
         }
         Ok(federation)
@@ -94,8 +116,15 @@ impl Federation {
     /// # Errors
     /// It did not start.
     pub fn restart_server(&mut self) -> anyhow::Result<()> {
-        let dir = self.folder.path();
-        self.server = Node::start("server", &dir.join("server.toml"), &dir.join("server.log"))?;
+        self.restart_server_with(&[])
+    }
+
+    /// The same with variables in its environment.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub fn restart_server_with(&mut self, env: Env<'_>) -> anyhow::Result<()> {
+        self.server = launch(&self.program, self.folder.path(), Place::Server, env)?;
         Ok(())
     }
 
@@ -104,6 +133,14 @@ impl Federation {
     /// # Errors
     /// It did not start.
     pub fn client(&self, number: usize) -> anyhow::Result<Node> {
+        self.client_with(number, &[])
+    }
+
+    /// The same with variables in its environment.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub fn client_with(&self, number: usize, env: Env<'_>) -> anyhow::Result<Node> {
         let (dir, name) = (self.folder.path(), format!("c{number}"));
         let file = dir.join(format!("{name}.toml"));
         if !file.exists() {
@@ -119,7 +156,7 @@ impl Federation {
             );
             std::fs::write(&file, config)?;
         }
-        Node::start("client", &file, &dir.join(format!("{name}.log")))
+        launch(&self.program, dir, Place::Client(number), env)
     }
 
     /// Submits a job and expects that it is taken.
@@ -163,6 +200,15 @@ pub fn echo_job(id: &str, clients: usize, rounds: u32, megabytes: f64) -> Value 
         },
         "parameters": {"size_mb": megabytes, "seed": 7},
     })
+}
+
+fn launch(program: &Path, dir: &Path, place: Place, env: Env<'_>) -> anyhow::Result<Node> {
+    let (role, name) = match place {
+        Place::Server => ("server", "server".to_owned()),
+        Place::Client(number) => ("client", format!("c{number}")),
+    };
+    let (config, log) = (dir.join(format!("{name}.toml")), dir.join(format!("{name}.log")));
+    Node::launch(&Launch { program, role, config: &config, log: &log, env })
 }
 
 fn write_pair(dir: &Path, name: &str, pair: &PemPair) -> anyhow::Result<()> {

@@ -20,6 +20,17 @@ pub enum Signal {
     Continue,
 }
 
+/// What became of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It runs.
+    Runs,
+    /// It is frozen.
+    Frozen,
+    /// It has ended.
+    Ended,
+}
+
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
@@ -46,16 +57,41 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
+/// What a node is started as.
+#[derive(Debug, Clone, Copy)]
+pub struct Launch<'a> {
+    /// `nsfl-node`, or a build of it.
+    pub program: &'a Path,
+    /// `server` or `client`.
+    pub role: &'a str,
+    /// Its configuration file.
+    pub config: &'a Path,
+    /// Its log, appended to.
+    pub log: &'a Path,
+    /// Variables of its environment beside those of this process.
+    pub env: &'a [(&'a str, String)],
+}
+
 impl Node {
     /// Starts `nsfl-node <role> --config <config>` and waits until it is ready.
     ///
     /// # Errors
     /// It ended instead; the error carries the exit status and the end of its log.
     pub fn start(role: &str, config: &Path, log: &Path) -> anyhow::Result<Self> {
+        Self::launch(&Launch { program: &binary("nsfl-node")?, role, config, log, env: &[] })
+    }
+
+    /// Starts any build of a node and waits until it is ready.
+    ///
+    /// # Errors
+    /// It ended instead; the error carries the exit status and the end of its log.
+    pub fn launch(launch: &Launch<'_>) -> anyhow::Result<Self> {
+        let Launch { program, role, config, log, env } = *launch;
         let output = File::options().create(true).append(true).open(log)?;
-        let mut child = Command::new(binary("nsfl-node")?)
+        let mut child = Command::new(program)
             .args([role, "--until-stdin-closes", "--config"])
             .arg(config)
+            .envs(env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(output)
@@ -92,6 +128,22 @@ impl Node {
             Signal::Continue => rustix::process::Signal::CONT,
         };
         Ok(rustix::process::kill_process(pid, signal)?)
+    }
+
+    /// Whether it has ended or is frozen by SIGSTOP now.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn fate(&self) -> anyhow::Result<Fate> {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id())?).context("a pid is not 0")?;
+        // NOWAIT: whoever waits for the child later finds what is found here
+        let options = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        Ok(match waitid(WaitId::Pid(pid), options)? {
+            None => Fate::Runs,
+            Some(status) if status.stopped() => Fate::Frozen,
+            Some(_) => Fate::Ended,
+        })
     }
 
     /// Waits for its end.

@@ -16,6 +16,8 @@ pub struct Answer {
 /// One event of a job.
 #[derive(Debug, Clone)]
 pub struct Event {
+    /// Its place among all events, from 1.
+    pub id: u64,
     /// Such as `round-closed`.
     pub kind: String,
     /// Its fields.
@@ -83,7 +85,15 @@ impl Rest {
     /// # Errors
     /// No connection, or no such job.
     pub fn events(&self, job: &str) -> anyhow::Result<impl Iterator<Item = Event> + use<>> {
-        let url = format!("{}/namespaces/default/jobs/{job}/events?after=0&until_end=true", self.base);
+        self.events_after(job, 0)
+    }
+
+    /// The same, of those after event `after`.
+    ///
+    /// # Errors
+    /// No connection, or no such job.
+    pub fn events_after(&self, job: &str, after: u64) -> anyhow::Result<impl Iterator<Item = Event> + use<>> {
+        let url = format!("{}/namespaces/default/jobs/{job}/events?after={after}&until_end=true", self.base);
         let mut got = self.agent.get(url).header("accept", "text/event-stream").call()?;
         if got.status() != 200 {
             bail!("no events: {}", got.body_mut().read_to_string()?);
@@ -132,7 +142,8 @@ impl<R: Read> Iterator for Events<R> {
                 data.push_str(text.trim_start());
             } else if line.is_empty() && !data.is_empty() {
                 let event: Value = serde_json::from_str(&data).ok()?;
-                return Some(Event { kind, fields: event["fields"].clone() });
+                let id = event["id"].as_u64().unwrap_or_default();
+                return Some(Event { id, kind, fields: event["fields"].clone() });
             }
         }
         None

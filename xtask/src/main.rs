@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`. Nothing here is part of the product.
+//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`. Nothing here is part of the product.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool that talks to the terminal")]
 
 mod bench;
 mod ci;
+mod faults;
 mod layers;
 mod metadata;
 mod tidy;
@@ -34,6 +35,13 @@ enum Command {
     /// What the platform costs: rounds, links.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Fails every part of a running federation at every step, and compares the final model with the undisturbed run's.
+    #[command(trailing_var_arg = true)]
+    Faults {
+        /// `--only TEXT…`, `--json`. Without `--only`, docs/reliability.md is written.
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -43,6 +51,7 @@ fn main() -> ExitCode {
         Command::Layers => layers::run(),
         Command::Tidy => tidy::run(),
         Command::Bench(bench) => bench::run(bench),
+        Command::Faults { args } => faults::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,7 +10,8 @@ pub fn now_ms() -> u64 {
     static START: OnceLock<(u64, Instant)> = OnceLock::new();
     let (wall_ms, start) = START.get_or_init(|| {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        (u64::try_from(since.as_millis()).unwrap_or(u64::MAX), Instant::now())
+        let wall_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        (wall_ms.saturating_add_signed(nsfl_fault_point::clock_offset_ms()), Instant::now())
     });
     let elapsed = Instant::now().saturating_duration_since(*start);
     wall_ms.saturating_add(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))

@@ -10,6 +10,15 @@ mod armed;
 
 use std::fmt::Debug;
 
+/// Milliseconds by which this process's wall clock is wrong: `FAULT_CLOCK_MS` in an armed process, else 0.
+#[must_use]
+pub fn clock_offset_ms() -> i64 {
+    #[cfg(feature = "armed")]
+    return std::env::var("FAULT_CLOCK_MS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    #[cfg(not(feature = "armed"))]
+    0
+}
+
 /// One step of an actor, named after what it takes in.
 #[derive(Debug)]
 pub struct Step {

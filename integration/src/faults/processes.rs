@@ -1,0 +1,222 @@
+//! Rows that fail a process: at a fault point inside it, or its trainer from outside.
+
+use super::story::Story;
+use super::{Ground, Outcome, Row};
+use crate::{Fate, Federation, Options, Place, Signal, digits_job};
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long SIGSTOP lasts.
+const FREEZE: Duration = Duration::from_secs(5);
+const HOUR_MS: i64 = 3_600_000;
+
+/// The points of the server, with the step of the workflow each belongs to.
+const SERVER: [(u8, &str, &[&str]); 13] = [
+    (2, "scheduler/QUEUING", COMMIT),
+    (3, "scheduler/STARTING", COMMIT),
+    (4, "scheduler/RUNNING", COMMIT),
+    (4, "coordinator/begin", COMMIT),
+    (4, "coordinator/ModelReady", STEP),
+    (6, "coordinator/CohortSelected", STEP),
+    (7, "coordinator/TaskStarted", STEP),
+    (9, "aggregator/check", &["after-retain"]),
+    (9, "coordinator/UpdateStored", STEP),
+    (10, "aggregator/aggregate", &["model-stored"]),
+    (10, "coordinator/Aggregated", STEP),
+    (10, "coordinator/CheckpointSaved", STEP),
+    (10, "scheduler/FINISHED", COMMIT),
+];
+/// The points of a client.
+const CLIENT: [(u8, &str, &[&str]); 6] = [
+    (6, "task-manager/order", &["before-record", "after-record"]),
+    (7, "executor/Fetching", RECORD),
+    (8, "executor/Running", RECORD),
+    (8, "executor/delta", COMMIT),
+    (9, "executor/Offering", RECORD),
+    (9, "executor/Ended", RECORD),
+];
+const COMMIT: &[&str] = &["before-commit", "after-commit"];
+const STEP: &[&str] = &["before-commit", "after-commit", "after-effects"];
+const RECORD: &[&str] = &["before-record", "after-record", "after-effects"];
+
+/// A second fault while the first is being recovered from.
+const TWICE: [(Place, &str, &str); 6] = [
+    (Place::Server, "coordinator/UpdateStored/before-commit", "coordinator/resume/before-commit"),
+    (Place::Server, "coordinator/UpdateStored/after-commit", "coordinator/resume/after-commit"),
+    (Place::Server, "coordinator/Aggregated/before-commit", "aggregator/aggregate/model-stored"),
+    (Place::Server, "coordinator/CheckpointSaved/after-commit", "coordinator/CohortSelected/after-commit"),
+    (Place::Client(1), "executor/Running/after-effects", "executor/Running/after-record"),
+    (Place::Client(1), "executor/Offering/after-record", "executor/Offering/after-effects"),
+];
+
+pub(super) fn rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (group, place, points) in
+        [("server", Place::Server, points(&SERVER)), ("client", Place::Client(1), points(&CLIENT))]
+    {
+        for (step, point) in &points {
+            for how in ["kill", "stop", "panic"] {
+                rows.push(row(group, *step, point, how, move |fault| Plan::new(place, fault)));
+            }
+        }
+        for (step, point) in points {
+            let all = move |fault| Plan { all: true, ..Plan::new(place, fault) };
+            rows.push(row("all at once", step, &point, "kill", all));
+        }
+    }
+    // of the evaluation, and of the last round
+    for (step, point, nth) in
+        [(9, "coordinator/UpdateStored/after-commit", 5), (10, "coordinator/Aggregated/after-commit", 3)]
+    {
+        rows.push(row("server", step, point, &format!("kill@{nth}"), |fault| Plan::new(Place::Server, fault)));
+    }
+    for (place, first, second) in TWICE {
+        let name = format!("{first}, then {second}: kill");
+        let (first, second) = (format!("{first}=kill"), format!("{second}=kill"));
+        rows.push(Row::new("twice", name, move |ground| {
+            let second = Some(vec![("FAULT_POINT", second.clone())]);
+            survive(ground, &Plan { after: second, ..Plan::new(place, first.clone()) })
+        }));
+    }
+    for (place, point) in
+        [(Place::Server, "coordinator/UpdateStored/after-commit"), (Place::Client(1), "executor/Offering/after-record")]
+    {
+        for (word, jump) in [("an hour ahead", HOUR_MS), ("an hour back", -HOUR_MS)] {
+            let fault = format!("{point}=kill");
+            rows.push(Row::new("clock", format!("{point}: kill, restarted {word}"), move |ground| {
+                let after = Some(vec![("FAULT_CLOCK_MS", jump.to_string())]);
+                survive(ground, &Plan { after, ..Plan::new(place, fault.clone()) })
+            }));
+        }
+    }
+    for (name, signal) in [("kill", Signal::Kill), ("stop", Signal::Stop)] {
+        rows.push(Row::new("executor", format!("8 the trainer's process: {name}"), move |ground| {
+            trainer(ground, signal)
+        }));
+    }
+    rows
+}
+
+fn points(of: &[(u8, &str, &[&str])]) -> Vec<(u8, String)> {
+    of.iter().flat_map(|(step, at, places)| places.iter().map(move |place| (*step, format!("{at}/{place}")))).collect()
+}
+
+fn row(group: &'static str, step: u8, point: &str, how: &str, plan: impl Fn(String) -> Plan + 'static) -> Row {
+    // what happens inside an executor's life is the executor's row when only the actor dies
+    let group = if how == "panic" && point.starts_with("executor/") { "executor" } else { group };
+    let fault = format!("{point}={how}");
+    Row::new(group, format!("{step} {point}: {how}"), move |ground| survive(ground, &plan(fault.clone())))
+}
+
+/// What is done to whom.
+struct Plan {
+    victim: Place,
+    /// As in `FAULT_POINT`.
+    fault: String,
+    /// When the victim dies, so does every other process.
+    all: bool,
+    /// The victim's environment in its second life.
+    after: Option<Vec<(&'static str, String)>>,
+}
+
+impl Plan {
+    fn new(victim: Place, fault: String) -> Self {
+        Self { victim, fault, all: false, after: None }
+    }
+}
+
+fn job() -> Value {
+    digits_job("faulty", 2, 3)
+}
+
+fn survive(ground: &Ground, plan: &Plan) -> anyhow::Result<Outcome> {
+    let expected = ground.expected.of(&job())?;
+    let options = Options {
+        program: Some(ground.program.clone()),
+        env: Some((plan.victim, vec![("FAULT_POINT", plan.fault.clone())])),
+        ..Options::default()
+    };
+    let mut story = Story::begin(Federation::start(&options)?, &job());
+    let mut after = plan.after.clone();
+    let mut strikes = 0;
+    let sha256 = story.to_its_end(|story| {
+        match victim(story, plan.victim).fate()? {
+            Fate::Runs => return Ok(()),
+            Fate::Frozen => {
+                std::thread::sleep(FREEZE);
+                story.struck();
+                victim(story, plan.victim).signal(Signal::Continue)?;
+            }
+            Fate::Ended => {
+                story.struck();
+                if plan.all {
+                    story.federation.server.kill()?;
+                    story.federation.clients.iter_mut().try_for_each(crate::Node::kill)?;
+                    story.restart(Place::Server, &[])?;
+                    story.restart(Place::Client(1), &[])?;
+                    story.restart(Place::Client(2), &[])?;
+                } else {
+                    story.restart(plan.victim, &after.take().unwrap_or_default())?;
+                }
+            }
+        }
+        strikes += 1;
+        Ok(())
+    })?;
+    if plan.fault.contains("=panic") {
+        let log = std::fs::read_to_string(&victim(&story, plan.victim).log)?;
+        ensure!(log.contains("fault point"), "the point was not reached");
+    } else {
+        ensure!(strikes > 0, "the point was not reached");
+    }
+    Ok(Outcome { recovery: story.recovery, sha256, expected, note: String::new() })
+}
+
+fn victim(story: &Story, place: Place) -> &crate::Node {
+    match place {
+        Place::Server => &story.federation.server,
+        Place::Client(number) => &story.federation.clients[number - 1],
+    }
+}
+
+/// A trainer's process alone. Its task fails, the round is tried again and no round number burns.
+fn trainer(ground: &Ground, signal: Signal) -> anyhow::Result<Outcome> {
+    let mut job = job();
+    job["parameters"]["epochs"] = json!(60);
+    let expected = ground.expected.of(&job)?;
+    let options = Options { program: Some(ground.program.clone()), ..Options::default() };
+    let mut story = Story::begin(Federation::start(&options)?, &job);
+    let mut found = false;
+    let sha256 = story.to_its_end(|story| {
+        if found {
+            return Ok(());
+        }
+        let Some(child) = child_of(story.federation.clients[0].pid())? else { return Ok(()) };
+        found = true;
+        let send = |signal| rustix::process::kill_process(child, signal);
+        if signal == Signal::Stop {
+            send(rustix::process::Signal::STOP)?;
+            std::thread::sleep(FREEZE);
+            story.struck();
+            send(rustix::process::Signal::CONT)?;
+        } else {
+            story.struck();
+            send(rustix::process::Signal::KILL)?;
+        }
+        Ok(())
+    })?;
+    ensure!(found, "no trainer was seen");
+    Ok(Outcome { recovery: story.recovery, sha256, expected, note: String::new() })
+}
+
+/// A process whose parent is `parent`.
+fn child_of(parent: u32) -> anyhow::Result<Option<rustix::process::Pid>> {
+    let file = format!("/proc/{parent}/task/{parent}/children");
+    let mut lists = std::fs::read_to_string(&file).unwrap_or_default();
+    for thread in std::fs::read_dir(format!("/proc/{parent}/task"))?.flatten() {
+        lists.push_str(&std::fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    }
+    let Some(first) = lists.split_whitespace().next() else { return Ok(None) };
+    Ok(Some(rustix::process::Pid::from_raw(first.parse()?).context("a pid is not 0")?))
+}
