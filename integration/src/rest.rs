@@ -1,6 +1,7 @@
 //! REST as a test uses it, and the event stream as what it waits on.
 
 use anyhow::{Context, bail};
+use nsfl_rest_model::Time;
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Lines, Read};
 
@@ -18,6 +19,8 @@ pub struct Answer {
 pub struct Event {
     /// Its place among all events, from 1.
     pub id: u64,
+    /// When it happened, by the server's clock.
+    pub at: Time,
     /// Such as `round-closed`.
     pub kind: String,
     /// Its fields.
@@ -143,7 +146,8 @@ impl<R: Read> Iterator for Events<R> {
             } else if line.is_empty() && !data.is_empty() {
                 let event: Value = serde_json::from_str(&data).ok()?;
                 let id = event["id"].as_u64().unwrap_or_default();
-                return Some(Event { id, kind, fields: event["fields"].clone() });
+                let at = event["at"].as_str()?.parse().ok()?;
+                return Some(Event { id, at, kind, fields: event["fields"].clone() });
             }
         }
         None

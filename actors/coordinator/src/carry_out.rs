@@ -8,7 +8,6 @@ use nsfl_actor::{AskError, Context, Failure};
 use nsfl_messages::wire::{TaskCommand, TaskOrder};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, RunEvent, SelectRequest, SelectorMsg};
 use nsfl_store::{CheckpointRecord, Owner};
-use nsfl_telemetry::span;
 use nsfl_types::{BlobRef, Code, Refusal, TaskKey, TaskKind, seed_for};
 use nsfl_workflow::{Member, RunEffect, RunInput, UpdateRef};
 use std::time::Duration;
@@ -48,11 +47,7 @@ impl Coordinator {
                     tracing::info!(?kind, cohort = clients.len(), "round opened");
                     self.used.extend(clients);
                 }
-                RunEffect::RoundClosed { round, attempt, kind, outcome, .. } => {
-                    // the attempt at work is the next one already
-                    let _closed = span::round(&self.args.run.key, self.args.run.run, round, attempt).entered();
-                    tracing::info!(?kind, ?outcome, "round closed");
-                }
+                RunEffect::RoundClosed { kind, outcome, .. } => tracing::info!(?kind, ?outcome, "round closed"),
                 RunEffect::MemberChanged { .. } => {}
             }
         }

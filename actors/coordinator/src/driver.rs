@@ -104,6 +104,11 @@ impl Role for Coordinator {
                 reply.send(self.machine.view());
                 return Ok(Next::Continue);
             }
+            CoordinatorMsg::Tell => {
+                self.announce(RunEvent::Started, ctx);
+                self.carry_out(self.machine.ending().into_iter().collect(), ctx);
+                return Ok(Next::Continue);
+            }
             CoordinatorMsg::StopRun { run } if run == self.args.run.run => RunInput::Stop,
             CoordinatorMsg::StopRun { .. } => return Ok(Next::Continue),
             CoordinatorMsg::Input(input) => input,
@@ -129,6 +134,8 @@ impl Coordinator {
         let saved = matches!(input, RunInput::CheckpointSaved { .. });
         let step = Step::new("coordinator", &input);
         let before = self.machine.clone();
+        // a round that is closed by this input is still the attempt at work, and so is one that is opened
+        let span = self.span();
         self.machine.handle(now(), input, &mut effects);
         if self.machine != before {
             let mut changes = self.changes(&effects);
@@ -146,7 +153,7 @@ impl Coordinator {
                 Err(error) => return Err(Failure::from(error).context("the round's state could not be stored")),
             }
         }
-        self.span().in_scope(|| {
+        span.in_scope(|| {
             self.carry_out(effects, ctx);
             self.arm(ctx);
         });

@@ -2,6 +2,7 @@
 //! with its cause chain; the other jobs do not notice.
 
 use crate::{Aggregator, AggregatorArgs, Coordinator, CoordinatorArgs};
+use backon::{ExponentialBuilder, Retryable as _};
 use nsfl_actor::{Address, ChildEvent, ChildSpec, Directory, Failure, Restart, Strategy, Supervisor, SupervisorSpec};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, JobRun, SchedulerMsg, SelectorMsg, Starter};
 use nsfl_store::{BlobStore, JobStore};
@@ -51,6 +52,8 @@ const MAILBOX: usize = 4096;
 /// Failures of a job's actors within the period before the job is parked as FAILED.
 const MAX_RESTARTS: u32 = 5;
 const PERIOD: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 impl CoordinatorStarter {
     /// Addresses are entered in `directory` while a job's actors exist.
@@ -71,10 +74,26 @@ impl CoordinatorStarter {
             .bind(&Supervisor::unbound(path))
             .strategy(Strategy::OneForAll)
             .intensity(MAX_RESTARTS, PERIOD)
-            .backoff(Duration::from_millis(50), Duration::from_secs(5))
+            .backoff(PAUSE, LONGEST_PAUSE)
             .child(ChildSpec::role::<Aggregator>("aggregator", &aggregator, aggregator_args, Restart::Permanent))
             .child(ChildSpec::role::<Coordinator>("coordinator", &coordinator, coordinator_args, Restart::Transient));
         (coordinator, spec)
+    }
+
+    /// Whether this run was asked for last, and has not been ended since.
+    fn is_wanted(&self, run: &JobRun) -> bool {
+        self.runs.lock().expect("nothing panics while it holds this lock").get(&run.key) == Some(&run.run)
+    }
+
+    async fn start_once(&self, run: &JobRun) -> Result<(), Failure> {
+        let (address, spec) = self.spec(run);
+        self.directory.insert(run.key.clone(), address);
+        let started = self.jobs.start_child(ChildSpec::supervisor(spec, Restart::Temporary)).await;
+        if started.is_err() {
+            self.directory.remove(&run.key);
+        }
+        // ended meanwhile: nobody waits for it
+        if self.is_wanted(run) { started } else { Ok(()) }
     }
 
     /// The listener for the supervisor `jobs`: a job that was given up is FAILED, with the cause chain.
@@ -100,19 +119,23 @@ fn job_of(path: &str) -> Option<JobKey> {
 impl Starter for CoordinatorStarter {
     fn start(&self, run: JobRun) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + '_>> {
         Box::pin(async move {
-            let known = self.runs.lock().expect("nothing panics while it holds this lock").get(&run.key).copied();
-            if known == Some(run.run) && self.directory.get(&run.key).is_some() {
+            if self.is_wanted(&run)
+                && let Some(coordinator) = self.directory.get(&run.key)
+                && coordinator.tell(CoordinatorMsg::Tell).await.is_ok()
+            {
                 return Ok(());
             }
             self.end(&run.key).await;
-            let (address, spec) = self.spec(&run);
-            self.directory.insert(run.key.clone(), address);
             self.runs.lock().expect("nothing panics while it holds this lock").insert(run.key.clone(), run.run);
-            let started = self.jobs.start_child(ChildSpec::supervisor(spec, Restart::Temporary)).await;
-            if started.is_err() {
-                self.directory.remove(&run.key);
-            }
-            started
+            let pauses = ExponentialBuilder::default()
+                .with_min_delay(PAUSE)
+                .with_max_delay(LONGEST_PAUSE)
+                .with_max_times(MAX_RESTARTS as usize);
+            (|| self.start_once(&run))
+                .retry(pauses)
+                .when(|_| self.is_wanted(&run))
+                .notify(|failure, _| tracing::warn!(job = %run.key, error = %failure, "coordinator did not start"))
+                .await
         })
     }
 

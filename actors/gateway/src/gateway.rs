@@ -5,6 +5,7 @@ use crate::blobs::Blobs;
 use crate::hub::Hub;
 use crate::session::SessionMsg;
 use nsfl_actor::{Context, Failure, Next, Role};
+use nsfl_fault_point::Step;
 use nsfl_messages::GatewayMsg;
 use nsfl_transport::{Server, serve};
 use serde_json::{Value, json};
@@ -36,7 +37,10 @@ impl Role for Gateway {
 
     async fn handle(&mut self, msg: GatewayMsg, _: &Context<GatewayMsg>) -> Result<Next, Failure> {
         let GatewayMsg::ToClient { client, command, grant } = msg;
+        let step = Step::new("gateway", &command);
+        step.reach("begin");
         self.hub.settle(&command, grant).await;
+        step.reach("after-grant");
         let session = self.hub.sessions.get(&client);
         let sent = session.is_some_and(|session| session.try_tell(SessionMsg::Command(command)).is_ok());
         if !sent {

@@ -4,6 +4,7 @@
 use crate::hub::{Hub, uploads_of};
 use bytes::Bytes;
 use nsfl_actor::{Context, Failure, Next, Role, SendError};
+use nsfl_fault_point::Step;
 use nsfl_messages::wire::{self, ClientInfo, EXPORT_REGISTRY, EXPORT_TASKS, RegistryReport, TaskCommand, TaskReport};
 use nsfl_messages::{CoordinatorMsg, SelectorMsg};
 use nsfl_telemetry::TraceContext;
@@ -13,9 +14,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
-
-/// After so many heartbeats the selector is told again what the client offers: it may have started anew since.
-const BEATS_A_REGISTRATION: u64 = 10;
 
 /// To a session.
 pub(crate) enum SessionMsg {
@@ -39,7 +37,6 @@ pub(crate) struct SessionArgs {
 pub(crate) struct Session {
     args: SessionArgs,
     info: Option<ClientInfo>,
-    beats: u64,
     received: u64,
     refused: u64,
     sent: u64,
@@ -63,7 +60,7 @@ impl Role for Session {
 
     async fn start(args: SessionArgs, ctx: &Context<SessionMsg>) -> Result<Self, Failure> {
         args.hub.sessions.insert(args.client.clone(), ctx.address().clone());
-        let session = Self { args, info: None, beats: 0, received: 0, refused: 0, sent: 0, silent: false };
+        let session = Self { args, info: None, received: 0, refused: 0, sent: 0, silent: false };
         session.listen(ctx);
         Ok(session)
     }
@@ -127,6 +124,7 @@ impl Session {
 
     async fn receive(&mut self, incoming: Incoming) {
         self.received += 1;
+        Step::new("session", &"message").reach("begin");
         tracing::debug!(client = %self.args.client, trace = incoming.trace, export = incoming.export, "report received");
         let routed = match incoming.export {
             EXPORT_REGISTRY => match wire::decode(&incoming.payload) {
@@ -161,10 +159,11 @@ impl Session {
             }
             RegistryReport::Heartbeat(load) => {
                 let (client, session) = (self.args.client.clone(), self.args.session);
+                // it may have started anew since: then it knows the client by this
+                let routed = self.register().await;
                 // one that does not get through is followed by another
                 let _ = self.args.hub.config.selector.try_tell(SelectorMsg::Heartbeat { client, session, load });
-                self.beats += 1;
-                if self.beats.is_multiple_of(BEATS_A_REGISTRATION) { self.register().await } else { Routed::Done }
+                routed
             }
         }
     }

@@ -21,7 +21,8 @@ pub struct JobRun {
 
 /// Starts and ends coordinators under the job supervisor. The composition root makes it; the scheduler calls it.
 pub trait Starter: Send + Sync + 'static {
-    /// Starts the coordinator of a run; nothing when it is there.
+    /// Has the coordinator of a run at work: one that is there tells again how its run stands, else it is started. Tries
+    /// several times; the error is the last try's.
     fn start(&self, run: JobRun) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + '_>>;
     /// Ends the job's coordinator and forgets its address; nothing when absent.
     fn end<'a>(&'a self, key: &'a JobKey) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -44,6 +45,8 @@ pub enum CoordinatorMsg {
         /// Which run.
         run: u32,
     },
+    /// Tell the scheduler again how the run stands: it may have missed it.
+    Tell,
     /// The run as people see it.
     View {
         /// The view.

@@ -1,6 +1,6 @@
 //! To the job scheduler: operations of users, news of coordinators and clients.
 
-use nsfl_actor::Reply;
+use nsfl_actor::{Failure, Reply};
 use nsfl_types::{Code, JobDocument, JobKey, JobStatus, Namespace, Refusal, Timestamp};
 use std::collections::BTreeMap;
 
@@ -118,6 +118,15 @@ pub enum SchedulerMsg {
         key: JobKey,
         /// The cause chain.
         reason: String,
+    },
+    /// What came of having a run's coordinator started.
+    StartEnded {
+        /// The job.
+        key: JobKey,
+        /// Which run.
+        run: u32,
+        /// Why there is none.
+        ended: Result<(), Failure>,
     },
     /// Clients came, went or changed: waiting jobs may go on, or have another reason to wait.
     ClientsChanged,

@@ -1,7 +1,7 @@
 //! What the scheduler does with each message: decide in the job machine, commit, then carry out.
 
+use crate::Scheduler;
 use crate::entry::Entry;
-use crate::{ASK, Scheduler};
 use nsfl_actor::{Context, Failure, now_ms};
 use nsfl_fault_point::Step;
 use nsfl_messages::{JobOperation, JobRun, JobView, RunEvent, SchedulerMsg};
@@ -9,6 +9,7 @@ use nsfl_store::{Certainty, Change, EventRecord, Owner, StoreError};
 use nsfl_types::{Code, JobError, JobKey, JobSpec, JobState, ModelSource, Namespace, Refusal, Timestamp};
 use nsfl_workflow::{JobEffect, JobInput, Operation};
 use serde_json::json;
+use std::sync::Arc;
 
 fn now() -> Timestamp {
     Timestamp(now_ms())
@@ -40,6 +41,13 @@ impl Scheduler {
                     self.input(&key, JobInput::RunFailed { run, code: Code::Internal, reason }, ctx).await?;
                 }
                 self.look_at_queue(ctx);
+            }
+            SchedulerMsg::StartEnded { key, run, ended } => {
+                if let Err(failure) = ended {
+                    let failed = JobInput::RunFailed { run, code: Code::Internal, reason: failure.to_string() };
+                    self.input(&key, failed, ctx).await?;
+                    self.look_at_queue(ctx);
+                }
             }
             SchedulerMsg::ClientsChanged => self.look_at_queue(ctx),
             SchedulerMsg::Checked { key, ready } => self.on_checked(&key, ready, ctx).await?,
@@ -225,10 +233,9 @@ impl Scheduler {
     ) -> Result<(), Failure> {
         for effect in effects {
             match effect {
-                JobEffect::StartCoordinator { run } => self.start_coordinator(key, run, ctx).await?,
+                JobEffect::StartCoordinator { run } => self.start_coordinator(key, run, ctx),
                 JobEffect::StopCoordinator { run } => {
-                    let asked = tokio::time::timeout(ASK, self.args.starter.stop_run(key, run)).await;
-                    if asked.is_ok_and(|there| !there) {
+                    if !self.args.starter.stop_run(key, run).await {
                         Box::pin(self.input(key, JobInput::RunStopped { run }, ctx)).await?;
                     }
                 }
@@ -244,15 +251,16 @@ impl Scheduler {
         Ok(())
     }
 
-    async fn start_coordinator(&mut self, key: &JobKey, run: u32, ctx: &Context<SchedulerMsg>) -> Result<(), Failure> {
-        let Some(entry) = self.book.get(key) else { return Ok(()) };
+    /// Beside this actor: it takes as long as it takes, and other jobs do not wait for it.
+    fn start_coordinator(&self, key: &JobKey, run: u32, ctx: &Context<SchedulerMsg>) {
+        let Some(entry) = self.book.get(key) else { return };
         let job = JobRun { key: key.clone(), run, spec: entry.spec.clone() };
-        let failed = match tokio::time::timeout(ASK, self.args.starter.start(job)).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(failure)) => failure.to_string(),
-            Err(_) => format!("the coordinator did not start within {} s", ASK.as_secs()),
-        };
-        Box::pin(self.input(key, JobInput::RunFailed { run, code: Code::Internal, reason: failed }, ctx)).await
+        let (key, starter) = (key.clone(), Arc::clone(&self.args.starter));
+        ctx.spawn(async move { starter.start(job).await }, move |ended| SchedulerMsg::StartEnded {
+            key,
+            run,
+            ended: ended.flatten(),
+        });
     }
 
     async fn remove(&mut self, key: &JobKey) -> Result<(), Failure> {

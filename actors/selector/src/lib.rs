@@ -4,6 +4,7 @@
 mod registry;
 
 use nsfl_actor::{Address, Context, Failure, Next, Role, Timer, now_ms};
+use nsfl_fault_point::Step;
 use nsfl_messages::{SchedulerMsg, SelectorMsg};
 use nsfl_types::Timestamp;
 use registry::Registry;
@@ -55,6 +56,7 @@ impl Role for Selector {
     }
 
     async fn handle(&mut self, msg: SelectorMsg, ctx: &Context<SelectorMsg>) -> Result<Next, Failure> {
+        Step::new("selector", &msg).reach("begin");
         match msg {
             SelectorMsg::Register { info, session } => {
                 let client = info.client.clone();

@@ -7,6 +7,7 @@ use nsfl_types::{Refusal, TaskKey};
 use nsfl_workflow::{Outcome, TaskInput};
 
 /// To the uplink.
+#[derive(Debug)]
 pub(crate) enum UplinkMsg {
     /// Something happened on the link; `None` when it was closed for good.
     Event(Option<LinkEvent>),

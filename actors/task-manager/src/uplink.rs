@@ -5,6 +5,7 @@ use crate::message::{TaskManagerMsg, UplinkMsg};
 use crate::site::Site;
 use bytes::Bytes;
 use nsfl_actor::{Context, Failure, Next, Role, Timer};
+use nsfl_fault_point::Step;
 use nsfl_messages::wire::{self, ClientLoad, EXPORT_REGISTRY, EXPORT_TASKS, RegistryReport, TaskCommand};
 use nsfl_telemetry::TraceContext;
 use nsfl_transport::{Delivery, Incoming, Link, LinkEvent, LinkEvents};
@@ -50,6 +51,7 @@ impl Role for Uplink {
     }
 
     async fn handle(&mut self, msg: UplinkMsg, ctx: &Context<UplinkMsg>) -> Result<Next, Failure> {
+        Step::new("uplink", &msg).reach("begin");
         match msg {
             UplinkMsg::Event(None) => return Err(Failure::new("the link is closed")),
             UplinkMsg::Event(Some(event)) => {

@@ -1,11 +1,13 @@
 //! A job from submit to rest as seen from outside, whatever happens to the processes meanwhile.
 
-use crate::{Event, Federation, Place, Rest};
+use crate::{Answer, Event, Federation, Place, Rest};
 use anyhow::{Context, bail, ensure};
+use nsfl_rest_model::Time;
+use nsfl_types::Timestamp;
 use serde_json::Value;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A job takes a second or two; what takes this long hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -20,7 +22,7 @@ pub(super) struct Story {
     /// The last event and when it came.
     pub(super) last: Option<(Instant, Event)>,
     digest: Option<String>,
-    struck: Option<Instant>,
+    struck: Option<(Instant, Time)>,
     pub(super) recovery: Option<Duration>,
 }
 
@@ -38,14 +40,11 @@ impl Story {
         Self { federation, seen, begun: Instant::now(), last: None, digest: None, struck: None, recovery: None }
     }
 
-    /// From now on the next event counts as recovery.
+    /// The first event that happens from now on is the recovery. One that was stored before and is only read now is not.
     pub(super) fn struck(&mut self) {
-        while let Ok(seen) = self.seen.try_recv() {
-            if let Seen::Event(event) = seen {
-                self.note(event);
-            }
-        }
-        (self.struck, self.recovery) = (Some(Instant::now()), None);
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let wall = Time::from(Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
+        (self.struck, self.recovery) = (Some((Instant::now(), wall)), None);
     }
 
     /// Goes on until the job is at rest; `look` is called all the while. Gives the final model's digest.
@@ -81,7 +80,9 @@ impl Story {
 
     fn note(&mut self, event: Event) {
         let now = Instant::now();
-        if let (Some(struck), None) = (self.struck, self.recovery) {
+        if let (Some((struck, wall)), None) = (self.struck, self.recovery)
+            && event.at > wall
+        {
             self.recovery = Some(now - struck);
         }
         if event.kind == "run-ended" {
@@ -117,7 +118,8 @@ impl Story {
 /// Ends when the job is at rest or nobody listens.
 fn follow(rest: &Rest, job: &Value, sender: &Sender<Seen>) {
     let id = job["id"].as_str().unwrap_or_default();
-    while !rest.post("/namespaces/default/jobs", job).is_ok_and(|answer| matches!(answer.status, 201 | 409)) {
+    let taken = |answer: Answer| answer.status == 201 || answer.body.to_string().contains("job-exists");
+    while !rest.post("/namespaces/default/jobs", job).is_ok_and(taken) {
         thread::sleep(GLANCE);
     }
     let mut last = 0;

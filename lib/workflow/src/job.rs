@@ -116,6 +116,12 @@ impl JobMachine {
             JobInput::CoordinatorStarted { run } if run == self.run && state == Starting => {
                 self.enter(now, Running, "", effects);
             }
+            // asked to stop in its last life
+            JobInput::CoordinatorStarted { run } if run == self.run && matches!(state, Stopping | Deleting) => {
+                if self.has_coordinator {
+                    effects.push(JobEffect::StopCoordinator { run });
+                }
+            }
             JobInput::Progress { run, done, total } if run == self.run && matches!(state, Starting | Running) => {
                 self.progress(now, done, total, effects);
             }

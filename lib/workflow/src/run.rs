@@ -194,6 +194,12 @@ impl RunMachine {
         matches!(self.phase, RunPhase::Finished { .. } | RunPhase::Failed { .. } | RunPhase::Stopped)
     }
 
+    /// How it ended, to be told again; `None` while it runs.
+    #[must_use]
+    pub fn ending(&self) -> Option<RunEffect> {
+        if self.is_over() { self.pending_step() } else { None }
+    }
+
     /// The machine as bytes.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {

@@ -173,6 +173,14 @@ fn a_stopped_run_leads_to_stopped_and_one_that_finished_meanwhile_to_finished() 
 }
 
 #[test]
+fn a_coordinator_that_forgot_in_a_restart_that_it_was_to_stop_is_told_again() {
+    for state in [JobState::Stopping, JobState::Deleting] {
+        let started = JobInput::CoordinatorStarted { run: 1 };
+        assert_eq!(feed(&mut in_state(state), [started]), [JobEffect::StopCoordinator { run: 1 }], "{state}");
+    }
+}
+
+#[test]
 fn a_restarted_scheduler_goes_on_where_it_was() {
     for state in JobState::ALL {
         let job = JobMachine::restore(&in_state(state).snapshot()).unwrap();
