@@ -5,6 +5,7 @@
 mod doors;
 mod evil;
 mod frames;
+mod raw;
 mod updates;
 
 use nsfl_integration::{Federation, Options, digits_job};
