@@ -1,5 +1,6 @@
 //! A server and some clients on loopback, each a process, in a folder of their own.
 
+use crate::port::Port;
 use crate::{Launch, Node, Rest, binary};
 use anyhow::Context;
 use nsfl_transport::provision::{Authority, PemPair, Validity, write_private};
@@ -27,6 +28,8 @@ pub struct Options {
     pub program: Option<PathBuf>,
     /// Variables for the first life of one process.
     pub env: Option<(Place, Vec<(&'static str, String)>)>,
+    /// Data folders elsewhere than beside everything else, such as on a small disk.
+    pub data: Vec<(Place, PathBuf)>,
     /// Number of clients, named `c1`, `c2`, …
     pub clients: usize,
     /// Lines added to the server's configuration, before its first section.
@@ -35,7 +38,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { program: None, env: None, clients: 2, server_extra: String::new() }
+        Self { program: None, env: None, data: Vec::new(), clients: 2, server_extra: String::new() }
     }
 }
 
@@ -48,8 +51,17 @@ pub struct Federation {
     /// REST of the server.
     pub rest: Rest,
     authority: Authority,
+    options: Options,
     program: PathBuf,
     folder: TempDir,
+    /// Of REST and of the links, so that a server that is started again is found again.
+    _ports: [Port; 2],
+}
+
+impl Options {
+    fn data_of(&self, place: Place) -> Option<PathBuf> {
+        self.data.iter().find(|(of, _)| *of == place).map(|(_, folder)| folder.clone())
+    }
 }
 
 impl Federation {
@@ -66,12 +78,12 @@ impl Federation {
         write_pair(dir, "server", &pair)?;
         let digits = include_bytes!("../../data/digits/digits.csv.gz");
         nsfl_trainer::digits::split(digits, options.clients.max(2), 7, &dir.join("data"))?;
-        // Ports are chosen once, so that a server that is started again is found again.
-        let (rest, link) = (free_port()?, free_port()?);
+        let ports = [Port::take()?, Port::take()?];
+        let (rest, link) = (ports[0].number, ports[1].number);
         let config = format!(
             "federation = \"tests\"\ndata_dir = {:?}\n{}\n[rest]\nlisten = \"127.0.0.1:{rest}\"\n[link]\nlisten = \
              \"127.0.0.1:{link}\"\n{}",
-            dir.join("server"),
+            options.data_of(Place::Server).unwrap_or_else(|| dir.join("server")),
             options.server_extra,
             tls(dir, "server"),
         );
@@ -83,7 +95,16 @@ impl Federation {
         };
         let server = launch(&program, dir, Place::Server, env(Place::Server))?;
         let rest = Rest::new(&format!("127.0.0.1:{rest}"));
-        let mut federation = Self { clients: Vec::new(), server, rest, authority, program, folder };
+        let mut federation = Self {
+            clients: Vec::new(),
+            server,
+            rest,
+            authority,
+            options: options.clone(),
+            program,
+            folder,
+            _ports: ports,
+        };
         for number in 1..=options.clients {
             let client = federation.client_with(number, env(Place::Client(number)))?;
             federation.clients.push(client);
@@ -150,7 +171,7 @@ impl Federation {
                 "server = \"{}\"\ndata_dir = {:?}\n[datasets]\ndigits = {:?}\n[link]\nretry_base_ms = 50\nretry_max_ms = \
                  200\n{}",
                 self.link()?,
-                dir.join(&name),
+                self.options.data_of(Place::Client(number)).unwrap_or_else(|| dir.join(&name)),
                 dir.join("data").join(format!("client-{number}")),
                 tls(dir, &name),
             );
@@ -225,9 +246,4 @@ fn tls(dir: &Path, name: &str) -> String {
         file(format!("{name}.crt")),
         file(format!("{name}.key")),
     )
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

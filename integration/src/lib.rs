@@ -4,8 +4,11 @@
 pub mod faults;
 mod federation;
 mod node;
+mod port;
 mod rest;
+mod small_disk;
 
 pub use federation::{Env, Federation, Options, Place, digits_job, echo_job};
 pub use node::{Fate, Launch, Node, Signal, binary};
 pub use rest::{Answer, Event, Rest};
+pub use small_disk::SmallDisk;

@@ -8,6 +8,7 @@ mod story;
 mod table;
 
 pub use expected::Expected;
+pub use story::Story;
 pub use table::{Finished, Report, markdown};
 
 use std::time::Duration;

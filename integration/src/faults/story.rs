@@ -15,15 +15,17 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const GLANCE: Duration = Duration::from_millis(5);
 
 /// A running job and what was seen of it.
-pub(super) struct Story {
-    pub(super) federation: Federation,
+pub struct Story {
+    /// Its processes.
+    pub federation: Federation,
     seen: Receiver<Seen>,
     begun: Instant,
     /// The last event and when it came.
-    pub(super) last: Option<(Instant, Event)>,
+    pub last: Option<(Instant, Event)>,
     digest: Option<String>,
     struck: Option<(Instant, Time)>,
-    pub(super) recovery: Option<Duration>,
+    /// From the last strike to the next event.
+    pub recovery: Option<Duration>,
 }
 
 enum Seen {
@@ -33,7 +35,8 @@ enum Seen {
 
 impl Story {
     /// Submits the job, again and again until the server has it, and follows it.
-    pub(super) fn begin(federation: Federation, job: &Value) -> Self {
+    #[must_use]
+    pub fn begin(federation: Federation, job: &Value) -> Self {
         let (sender, seen) = channel();
         let (rest, job) = (federation.rest.clone(), job.clone());
         thread::spawn(move || follow(&rest, &job, &sender));
@@ -41,17 +44,17 @@ impl Story {
     }
 
     /// The first event that happens from now on is the recovery. One that was stored before and is only read now is not.
-    pub(super) fn struck(&mut self) {
+    pub fn struck(&mut self) {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let wall = Time::from(Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
         (self.struck, self.recovery) = (Some((Instant::now(), wall)), None);
     }
 
     /// Goes on until the job is at rest; `look` is called all the while. Gives the final model's digest.
-    pub(super) fn to_its_end(
-        &mut self,
-        mut look: impl FnMut(&mut Self) -> anyhow::Result<()>,
-    ) -> anyhow::Result<String> {
+    ///
+    /// # Errors
+    /// What `look` says, a job that did not finish, or one that stands still.
+    pub fn to_its_end(&mut self, mut look: impl FnMut(&mut Self) -> anyhow::Result<()>) -> anyhow::Result<String> {
         loop {
             look(self)?;
             match self.seen.recv_timeout(GLANCE) {
@@ -74,7 +77,10 @@ impl Story {
     }
 
     /// The digest when nothing is failed.
-    pub(super) fn undisturbed(mut self) -> anyhow::Result<String> {
+    ///
+    /// # Errors
+    /// The job did not finish.
+    pub fn undisturbed(mut self) -> anyhow::Result<String> {
         self.to_its_end(|_| Ok(()))
     }
 
@@ -92,7 +98,10 @@ impl Story {
     }
 
     /// Starts a process again. One that ends while it starts, as faults at a start want it, is started again as itself.
-    pub(super) fn restart(&mut self, place: Place, env: crate::Env<'_>) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// It did not start.
+    pub fn restart(&mut self, place: Place, env: crate::Env<'_>) -> anyhow::Result<()> {
         if self.start(place, env).is_err() && !env.is_empty() {
             return self.start(place, &[]);
         }

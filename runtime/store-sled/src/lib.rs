@@ -11,6 +11,7 @@ use sled::{Db, Mode};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Small: the records of a client fit many times.
 const CACHE_BYTES: u64 = 8 << 20;
@@ -18,7 +19,9 @@ const CACHE_BYTES: u64 = 8 << 20;
 /// Task records in a sled folder.
 #[derive(Clone)]
 pub struct SledTaskStore {
-    db: Db,
+    /// `None` after an error: sled keeps its first one for good, and only a fresh start gets over it, such as when a full
+    /// disk has room again.
+    db: Arc<Mutex<Option<Db>>>,
     path: PathBuf,
 }
 
@@ -29,11 +32,8 @@ impl SledTaskStore {
     /// `Damaged` when sled cannot read it, naming the folder; `Backend` when it cannot be opened.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
-        // No flush in the background: each write is flushed before it is acknowledged.
-        let config = sled::Config::new().path(&path).cache_capacity(CACHE_BYTES);
-        let opened = config.mode(Mode::LowSpace).flush_every_ms(None).open();
-        let db = opened.map_err(|error| failed(&path, "opening", Certainty::NotDone, error))?;
-        Ok(Self { db, path })
+        let db = open(&path)?;
+        Ok(Self { db: Arc::new(Mutex::new(Some(db))), path })
     }
 
     /// Runs `work` on the blocking pool, and flushes.
@@ -42,10 +42,10 @@ impl SledTaskStore {
         doing: &'static str,
         work: impl FnOnce(&Db) -> sled::Result<()> + Send + 'static,
     ) -> Result<(), StoreError> {
-        self.run(doing, move |store| {
-            work(&store.db).map_err(|error| failed(&store.path, doing, Certainty::NotDone, error))?;
-            let flushed = store.db.flush().and_then(|_| sync(&store.path).map_err(sled::Error::Io));
-            flushed.map_err(|error| failed(&store.path, doing, Certainty::MaybeDone, error))
+        self.run(doing, move |db, path| {
+            work(db).map_err(|error| failed(path, doing, Certainty::NotDone, error))?;
+            let flushed = db.flush().and_then(|_| sync(path).map_err(sled::Error::Io));
+            flushed.map_err(|error| failed(path, doing, Certainty::MaybeDone, error))
         })
         .await
     }
@@ -53,13 +53,32 @@ impl SledTaskStore {
     async fn run<T: Send + 'static>(
         &self,
         doing: &'static str,
-        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Db, &Path) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = self.clone();
-        tokio::task::spawn_blocking(move || work(&store)).await.unwrap_or_else(|source| {
+        let work = move || {
+            let mut held = store.db.lock().unwrap_or_else(PoisonError::into_inner);
+            let db = match held.take() {
+                Some(db) => db,
+                None => open(&store.path)?,
+            };
+            let done = work(&db, &store.path);
+            if done.is_ok() {
+                *held = Some(db);
+            }
+            done
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|source| {
             Err(StoreError::Backend { what: doing.into(), certainty: Certainty::MaybeDone, source: source.into() })
         })
     }
+}
+
+/// No flush in the background: each write is flushed before it is acknowledged.
+fn open(path: &Path) -> Result<Db, StoreError> {
+    let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES);
+    let opened = config.mode(Mode::LowSpace).flush_every_ms(None).open();
+    opened.map_err(|error| failed(path, "opening", Certainty::NotDone, error))
 }
 
 #[async_trait]
@@ -76,17 +95,17 @@ impl TaskStore for SledTaskStore {
     }
 
     async fn all(&self) -> Result<Vec<TaskRecord>, StoreError> {
-        self.run("reading task records from", |store| {
-            let failed = |error| failed(&store.path, "reading task records from", Certainty::NotDone, error);
+        self.run("reading task records from", |db, path| {
+            let failed = |error| failed(path, "reading task records from", Certainty::NotDone, error);
             let mut records = Vec::new();
-            for entry in store.db.iter() {
+            for entry in db.iter() {
                 let (key, value) = entry.map_err(failed)?;
                 match format::decode(&value) {
                     Ok(record) => records.push(record),
                     Err(error) => {
                         let task = String::from_utf8_lossy(&key);
                         tracing::warn!(%task, %error, "unreadable task record removed");
-                        store.db.remove(&key).map_err(failed)?;
+                        db.remove(&key).map_err(failed)?;
                     }
                 }
             }

@@ -25,9 +25,21 @@ async fn an_unreadable_record_is_removed_and_the_others_are_read() {
     let store = open(folder.path());
     store.put(sample::task("a", "x", 10)).await.unwrap();
     store.put(sample::task("a", "y", 10)).await.unwrap();
-    store.db.insert(name(&sample::task("a", "x", 0).key), b"\x01rubbish").unwrap();
+    let inside = |work: &dyn Fn(&Db)| work(store.db.lock().unwrap().as_ref().unwrap());
+    inside(&|db| drop(db.insert(name(&sample::task("a", "x", 0).key), b"\x01rubbish").unwrap()));
     assert_eq!(store.all().await.unwrap(), [sample::task("a", "y", 10)]);
-    assert_eq!(store.db.len(), 1);
+    inside(&|db| assert_eq!(db.len(), 1));
+}
+
+#[tokio::test]
+async fn after_an_error_it_starts_afresh_and_has_what_it_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.put(sample::task("a", "x", 10)).await.unwrap();
+    let broken = store.write("breaking", |_| Err(sled::Error::Io(io::ErrorKind::StorageFull.into()))).await;
+    assert!(matches!(broken, Err(StoreError::DiskFull { .. })), "{broken:?}");
+    store.put(sample::task("a", "y", 10)).await.unwrap();
+    assert_eq!(store.all().await.unwrap(), [sample::task("a", "x", 10), sample::task("a", "y", 10)]);
 }
 
 #[test]

@@ -111,7 +111,8 @@ impl RunMachine {
             _ => return,
         };
         *failures += 1;
-        if *failures < self.plan.retry.max_attempts {
+        // for room on a full disk it waits as long as it takes
+        if *failures < self.plan.retry.max_attempts || code == Code::DiskFull {
             *retry_at = Some(now.plus_ms(self.plan.retry.pause_ms(*failures)));
             return;
         }

@@ -265,6 +265,17 @@ fn a_failed_aggregation_is_repeated_with_the_same_members_and_then_fails_the_run
 }
 
 #[test]
+fn a_full_disk_is_waited_for_as_long_as_it_takes() {
+    let mut run = aggregating(plan(1));
+    for _ in 0..100 {
+        let full = RunInput::AggregateFailed { round: 1, attempt: 1, code: Code::DiskFull, reason: "full".into() };
+        assert_eq!(feed(&mut run, NOW, full), []);
+        let at = run.deadline().unwrap();
+        assert!(matches!(feed(&mut run, at, RunInput::Tick)[..], [RunEffect::Aggregate { .. }]));
+    }
+}
+
+#[test]
 fn updates_of_other_rounds_runs_and_jobs_are_answered_and_not_counted() {
     let mut run = aggregating(plan(2));
     feed(&mut run, NOW, RunInput::Aggregated { round: 1, attempt: 1, model: blob("m1") });
