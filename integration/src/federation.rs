@@ -5,6 +5,7 @@ use crate::{Launch, Node, Rest, binary};
 use anyhow::Context;
 use nsfl_transport::provision::{Authority, PemPair, Validity, write_private};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -28,6 +29,8 @@ pub struct Options {
     pub program: Option<PathBuf>,
     /// Variables for the first life of one process.
     pub env: Option<(Place, Vec<(&'static str, String)>)>,
+    /// Where a client finds the server, if not where it is.
+    pub via: Vec<(usize, SocketAddr)>,
     /// Data folders elsewhere than beside everything else, such as on a small disk.
     pub data: Vec<(Place, PathBuf)>,
     /// Number of clients, named `c1`, `c2`, …
@@ -38,7 +41,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { program: None, env: None, data: Vec::new(), clients: 2, server_extra: String::new() }
+        Self { program: None, env: None, via: Vec::new(), data: Vec::new(), clients: 2, server_extra: String::new() }
     }
 }
 
@@ -170,7 +173,11 @@ impl Federation {
             let config = format!(
                 "server = \"{}\"\ndata_dir = {:?}\n[datasets]\ndigits = {:?}\n[link]\nretry_base_ms = 50\nretry_max_ms = \
                  200\n{}",
-                self.link()?,
+                self.options
+                    .via
+                    .iter()
+                    .find(|(of, _)| *of == number)
+                    .map_or_else(|| self.link(), |(_, at)| Ok(at.to_string()))?,
                 self.options.data_of(Place::Client(number)).unwrap_or_else(|| dir.join(&name)),
                 dir.join("data").join(format!("client-{number}")),
                 tls(dir, &name),

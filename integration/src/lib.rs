@@ -5,6 +5,7 @@ pub mod faults;
 mod federation;
 mod node;
 mod port;
+mod proxy;
 mod rest;
 mod small_disk;
 

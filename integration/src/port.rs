@@ -8,9 +8,9 @@ use std::net::TcpListener;
 
 /// A port of 127.0.0.1 that no other test has for as long as this lives.
 #[derive(Debug)]
-pub struct Port {
+pub(crate) struct Port {
     /// Its number.
-    pub number: u16,
+    pub(crate) number: u16,
     _held: File,
 }
 
@@ -22,7 +22,7 @@ impl Port {
     ///
     /// # Errors
     /// All are taken.
-    pub fn take() -> anyhow::Result<Self> {
+    pub(crate) fn take() -> anyhow::Result<Self> {
         let folder = std::env::temp_dir().join("nsfl-test-ports");
         std::fs::create_dir_all(&folder)?;
         for number in RANGE {

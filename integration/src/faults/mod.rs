@@ -3,6 +3,7 @@
 //! order; processes are failed at the points of `nsfl-fault-point`, everything else from outside.
 
 mod expected;
+mod network;
 mod processes;
 mod story;
 mod table;
@@ -60,5 +61,7 @@ impl Row {
 /// All rows.
 #[must_use]
 pub fn rows() -> Vec<Row> {
-    processes::rows()
+    let mut rows = processes::rows();
+    rows.extend(network::rows());
+    rows
 }
