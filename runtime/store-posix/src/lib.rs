@@ -135,7 +135,9 @@ impl BlobStore for PosixBlobStore {
     async fn open(&self, digest: Digest) -> Result<Bytes, StoreError> {
         self.run("opening a blob", move |inner| {
             let object = inner.tree.existing(digest)?;
-            inner.maps.open(digest, &object)
+            let bytes = inner.maps.open(digest, &object)?;
+            inner.tree.check(digest, &bytes).inspect_err(|_| inner.maps.forget(digest))?;
+            Ok(bytes)
         })
         .await
     }

@@ -150,3 +150,23 @@ async fn a_lent_blob_is_the_object_itself_and_outlives_its_owners() {
     fs::remove_file(&path).unwrap();
     assert_eq!(store.sweep(Duration::ZERO).await.unwrap().blobs, 1);
 }
+
+#[tokio::test]
+async fn a_blob_that_changed_on_the_disk_is_not_read_and_can_be_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = || PosixConfig { root: folder.path().join("blobs"), max_blob_bytes: 1 << 20, fsync: false };
+    let (bytes, owner) = (Bytes::from_static(b"weights of yesterday"), Owner::new("job").unwrap());
+    let blob = put_bytes(&PosixBlobStore::open(config()).unwrap(), bytes.clone(), &owner).await.unwrap();
+
+    let store = PosixBlobStore::open(config()).unwrap();
+    let object = store.inner.tree.existing(blob.digest).unwrap();
+    let mut changed = bytes.to_vec();
+    changed[3] ^= 1;
+    std::fs::remove_file(&object).unwrap();
+    std::fs::write(&object, changed).unwrap();
+    assert!(matches!(store.open(blob.digest).await, Err(StoreError::WrongDigest { .. })));
+    assert!(matches!(store.open(blob.digest).await, Err(StoreError::NotFound(_))), "it was set aside");
+    put_bytes(&store, bytes.clone(), &owner).await.unwrap();
+    store.sweep(Duration::ZERO).await.unwrap();
+    assert_eq!(store.open(blob.digest).await.unwrap(), bytes, "its owner holds the new one");
+}

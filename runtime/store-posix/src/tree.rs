@@ -4,6 +4,7 @@ use crate::fail::{failed, if_there, unsure};
 use crate::{lock, part};
 use nsfl_store::{Certainty, Owner, StoreError, SweepReport};
 use nsfl_types::{BlobRef, Digest};
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -22,13 +23,16 @@ pub(crate) struct Tree {
     /// When this value was made, in ns: a restarted container has the same process id as the one that crashed.
     opened: u128,
     made: AtomicU64,
+    /// Objects whose bytes this process has hashed, when they came or when they were first read.
+    trusted: Mutex<HashSet<Digest>>,
 }
 
 impl Tree {
     /// Makes the folders and tries a hard link.
     pub(crate) fn open(root: PathBuf, fsync: bool) -> Result<Self, StoreError> {
         let opened = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let tree = Self { root, fsync, links: Mutex::default(), opened, made: AtomicU64::new(0) };
+        let tree =
+            Self { root, fsync, links: Mutex::default(), opened, made: AtomicU64::new(0), trusted: Mutex::default() };
         for folder in ["objects", "refs", "partial/.new"] {
             let folder = tree.root.join(folder);
             fs::create_dir_all(&folder).map_err(failed("making folder", &folder))?;
@@ -109,12 +113,36 @@ impl Tree {
             // An object is never replaced: owners' links lead to its inode.
             match len_of(&object)? {
                 Some(_) => part::remove(partial)?,
-                None => fs::rename(partial, &object).map_err(failed("making object", &object))?,
+                None => {
+                    fs::rename(partial, &object).map_err(failed("making object", &object))?;
+                    lock(&self.trusted).insert(digest);
+                }
             }
             self.link(digest, owner)?
         };
         self.sync(shard)?;
         changed.iter().try_for_each(|folder| self.sync(folder))
+    }
+
+    /// Hashes an object that this process has not hashed yet. One that is damaged is set aside with its owners' links, so
+    /// that the blob can be written again.
+    pub(crate) fn check(&self, digest: Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        if lock(&self.trusted).contains(&digest) {
+            return Ok(());
+        }
+        let found = Digest::of(bytes);
+        if found == digest {
+            lock(&self.trusted).insert(digest);
+            return Ok(());
+        }
+        let aside = self.root.join("damaged");
+        fs::create_dir_all(&aside).map_err(failed("making folder", &aside))?;
+        let (object, kept) = (self.object(digest), aside.join(digest.to_hex()));
+        let _links = lock(&self.links);
+        fs::rename(&object, &kept).map_err(failed("setting aside", &object))?;
+        remove_links(&self.root.join("refs"), digest)?;
+        tracing::error!(%digest, %found, kept = %kept.display(), "stored blob is damaged and was set aside");
+        Err(StoreError::WrongDigest { expected: digest, found })
     }
 
     /// Adds an owner.
@@ -161,6 +189,7 @@ impl Tree {
                 let Some(file) = if_there(fs::metadata(&object)).map_err(failed("reading", &object))? else { continue };
                 if file.nlink() == 1 {
                     part::remove(&object)?;
+                    lock(&self.trusted).remove(&digest);
                     removed(digest);
                     report.blobs += 1;
                     report.bytes += file.len();
@@ -292,6 +321,18 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let entries = if_there(fs::read_dir(folder)).map_err(failed("listing", folder))?;
     let paths = entries.into_iter().flatten().map(|entry| entry.map(|entry| entry.path()));
     paths.collect::<Result<_, _>>().map_err(failed("listing", folder))
+}
+
+/// Takes every owner of a blob away.
+fn remove_links(folder: &Path, digest: Digest) -> Result<(), StoreError> {
+    for entry in list(folder)? {
+        if entry.is_dir() {
+            remove_links(&entry, digest)?;
+        } else if entry.file_name().and_then(OsStr::to_str).is_some_and(|name| name.parse() == Ok(digest)) {
+            part::remove(&entry)?;
+        }
+    }
+    Ok(())
 }
 
 fn not_found(digest: Digest) -> StoreError {

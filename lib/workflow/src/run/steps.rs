@@ -105,6 +105,11 @@ impl RunMachine {
 
     /// An aggregation or a checkpoint failed: the same again after a pause, a few times.
     pub(super) fn step_failed(&mut self, now: Timestamp, code: Code, reason: &str, effects: &mut Vec<RunEffect>) {
+        // A stored update is damaged: only its client can make it again, and it makes the same.
+        if code == Code::WrongDigest && matches!(self.phase, RunPhase::Aggregating { .. }) {
+            self.give_up_round(now, code, reason, effects);
+            return self.attempt_failed(now, code, reason, effects);
+        }
         let (what, failures, retry_at) = match &mut self.phase {
             RunPhase::Aggregating { failures, retry_at } => ("aggregation", failures, retry_at),
             RunPhase::Saving { failures, retry_at } => ("checkpoint", failures, retry_at),

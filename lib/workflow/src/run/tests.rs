@@ -265,6 +265,17 @@ fn a_failed_aggregation_is_repeated_with_the_same_members_and_then_fails_the_run
 }
 
 #[test]
+fn a_round_whose_stored_updates_are_damaged_is_tried_again_from_its_clients() {
+    let mut run = aggregating(plan(1));
+    let damaged = RunInput::AggregateFailed { round: 1, attempt: 1, code: Code::WrongDigest, reason: "bit".into() };
+    let effects = feed(&mut run, NOW, damaged);
+    assert!(matches!(effects[0], RunEffect::RoundClosed { round: 1, attempt: 1, model: None, .. }), "{effects:?}");
+    let at = run.deadline().unwrap();
+    let effects = feed(&mut run, at, RunInput::Tick);
+    assert!(matches!(effects[..], [RunEffect::SelectCohort { round: 1, attempt: 2, kind: TaskKind::Train, .. }]));
+}
+
+#[test]
 fn a_full_disk_is_waited_for_as_long_as_it_takes() {
     let mut run = aggregating(plan(1));
     for _ in 0..100 {
