@@ -121,6 +121,16 @@ impl Federation {
         self.folder.path()
     }
 
+    /// The data folder of a process.
+    #[must_use]
+    pub fn data(&self, place: Place) -> PathBuf {
+        let name = match place {
+            Place::Server => "server".to_owned(),
+            Place::Client(number) => format!("c{number}"),
+        };
+        self.options.data_of(place).unwrap_or_else(|| self.folder().join(name))
+    }
+
     /// The address of the links.
     ///
     /// # Errors

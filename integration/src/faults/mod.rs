@@ -2,12 +2,14 @@
 //! undisturbed run's. `cargo xtask faults` runs it and writes docs/reliability.md. Holds no fault itself but the rows'
 //! order; processes are failed at the points of `nsfl-fault-point`, everything else from outside.
 
+mod disk;
 mod expected;
 mod network;
 mod processes;
 mod story;
 mod table;
 
+pub use disk::full as full_disk;
 pub use expected::Expected;
 pub use story::Story;
 pub use table::{Finished, Report, markdown};
@@ -63,5 +65,6 @@ impl Row {
 pub fn rows() -> Vec<Row> {
     let mut rows = processes::rows();
     rows.extend(network::rows());
+    rows.extend(disk::rows());
     rows
 }
