@@ -5,7 +5,7 @@
 mod format;
 
 use async_trait::async_trait;
-use nsfl_store::{Certainty, StoreError, TaskRecord, TaskStore};
+use nsfl_store::{Certainty, Finding, StoreError, TaskRecord, TaskStore};
 use nsfl_types::TaskKey;
 use sled::{Db, Mode};
 use std::fs::File;
@@ -26,14 +26,50 @@ impl SledTaskStore {
     /// Opens or makes the folder. Blocking. One process at a time has it.
     ///
     /// # Errors
-    /// `Damaged` when sled cannot read it, naming the folder; `Backend` when it cannot be opened.
+    /// `Damaged` when sled cannot read it, naming the folder; `Newer` when a newer version wrote a record; `Backend` when
+    /// it cannot be opened.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
         // No flush in the background: each write is flushed before it is acknowledged.
         let config = sled::Config::new().path(&path).cache_capacity(CACHE_BYTES);
         let opened = config.mode(Mode::LowSpace).flush_every_ms(None).open();
         let db = opened.map_err(|error| failed(&path, "opening", Certainty::NotDone, error))?;
-        Ok(Self { db, path })
+        let store = Self { db, path };
+        store.refuse_newer()?;
+        Ok(store)
+    }
+
+    /// Looks at every record without changing any: those that cannot be read, and each that can.
+    ///
+    /// # Errors
+    /// sled cannot read the folder.
+    pub fn verify(&self) -> Result<(Vec<Finding>, Vec<TaskRecord>), StoreError> {
+        let (mut findings, mut records) = (Vec::new(), Vec::new());
+        for entry in self.db.iter() {
+            let (key, value) = entry.map_err(|error| failed(&self.path, "reading", Certainty::NotDone, error))?;
+            let place = format!("{}: task {}", self.path.display(), String::from_utf8_lossy(&key));
+            let remedy = "start the client: it drops the record, and the server sends the task again";
+            match format::decode(&value) {
+                Ok(record) if name(&record.key).as_bytes() == &*key => records.push(record),
+                Ok(record) => {
+                    findings.push(Finding::damage(place, format!("it is the record of {}", record.key), remedy));
+                }
+                Err(error) => findings.push(Finding::damage(place, format!("unreadable record: {error}"), remedy)),
+            }
+        }
+        Ok((findings, records))
+    }
+
+    /// An older program would remove what it cannot read; what a newer one wrote is left alone.
+    fn refuse_newer(&self) -> Result<(), StoreError> {
+        for entry in self.db.iter() {
+            let (key, value) = entry.map_err(|error| failed(&self.path, "reading", Certainty::NotDone, error))?;
+            if let Err(error @ format::FormatError::Version(_)) = format::decode(&value) {
+                let task = String::from_utf8_lossy(&key);
+                return Err(StoreError::Newer(format!("{}: task {task}: {error}", self.path.display())));
+            }
+        }
+        Ok(())
     }
 
     /// Runs `work` on the blocking pool, and flushes.

@@ -30,6 +30,31 @@ async fn an_unreadable_record_is_removed_and_the_others_are_read() {
     assert_eq!(store.db.len(), 1);
 }
 
+#[tokio::test]
+async fn a_record_of_a_newer_version_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.db.insert("a task", b"\x02of the future").unwrap();
+    drop(store);
+    for _ in 0..2 {
+        let error = SledTaskStore::open(folder.path().join("tasks")).err().unwrap();
+        assert!(matches!(&error, StoreError::Newer(what) if what.contains("version 2")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn verifying_names_the_unreadable_record_and_removes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.put(sample::task("a", "x", 10)).await.unwrap();
+    store.put(sample::task("a", "y", 10)).await.unwrap();
+    assert_eq!(store.verify().unwrap().0, []);
+    store.db.insert(name(&sample::task("a", "x", 0).key), b"\x01rubbish").unwrap();
+    let (findings, records) = store.verify().unwrap();
+    assert!(findings.len() == 1 && findings[0].place.contains("x") && findings[0].damage, "{findings:?}");
+    assert_eq!((records.len(), store.db.len()), (1, 2));
+}
+
 #[test]
 fn a_folder_that_cannot_be_used_is_named() {
     let folder = tempfile::tempdir().unwrap();
