@@ -6,9 +6,9 @@ use nsfl_actor::{Address, Context, Failure, Next, Role, Timer, now_ms};
 use nsfl_fault_point::Step;
 use nsfl_messages::wire::TaskReport;
 use nsfl_messages::{CoordinatorMsg, JobRun, RunEvent, SchedulerMsg};
-use nsfl_store::{Change, Owner, RunRecord, StoreError};
+use nsfl_store::{Change, Owner, OwnerError, RunRecord, StoreError};
 use nsfl_telemetry::span;
-use nsfl_types::{ClientId, Code, TaskKind, Timestamp};
+use nsfl_types::{ClientId, Code, JobKey, TaskKind, Timestamp};
 use nsfl_workflow::{RunEffect, RunInput, RunMachine, RunPlan, UpdateRef};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -42,8 +42,8 @@ pub(crate) struct Owners {
 }
 
 impl Owners {
-    fn new(run: &JobRun) -> Result<Self, Failure> {
-        let base = format!("{}/{}/run-{}", run.key.namespace, run.key.id, run.run);
+    pub(crate) fn new(key: &JobKey, run: u32) -> Result<Self, OwnerError> {
+        let base = format!("{}/{}/run-{run}", key.namespace, key.id);
         let owner = |part: &str| Owner::new(format!("{base}{part}"));
         Ok(Self { run: owner("")?, models: owner("/models")?, updates: owner("/updates")? })
     }
@@ -73,7 +73,7 @@ impl Role for Coordinator {
         };
         let used = used_clients(&args).await?;
         let recorder = Recorder::new(key.clone(), *run);
-        let owners = Owners::new(&args.run)?;
+        let owners = Owners::new(&args.run.key, args.run.run)?;
         let mut coordinator = Self { args, owners, used, machine, recorder, generation, timer: None };
         coordinator.announce(RunEvent::Started, ctx);
         let mut effects = Vec::new();

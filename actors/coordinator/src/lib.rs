@@ -5,12 +5,14 @@ mod aggregator;
 mod carry_out;
 mod driver;
 mod init;
+mod kept;
 mod output;
 mod record;
 mod starter;
 #[cfg(test)]
 mod tests;
 
+pub use kept::{KeptError, kept_blobs};
 pub use starter::{CoordinatorStarter, Surroundings};
 
 pub(crate) use aggregator::{Aggregator, AggregatorArgs, AggregatorMsg};

@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Quickstart(QuickstartArgs),
     /// Make a federation's certificate authority and certificates for its nodes.
     Provision(ProvisionArgs),
+    /// Check what a stopped node has stored: database, blobs, checkpoints, task records. Changes nothing.
+    Fsck(FsckArgs),
     /// Check a configuration file and print what is in effect.
     CheckConfig(CheckArgs),
     /// Run one task in this process (used by the client itself).
@@ -134,6 +136,19 @@ pub(crate) struct CheckArgs {
     /// Configuration file.
     #[arg(short, long)]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct FsckArgs {
+    /// server or client.
+    #[arg(value_parser = ["server", "client"], default_value = "server")]
+    pub(crate) role: String,
+    /// Configuration file.
+    #[arg(short, long)]
+    pub(crate) config: Option<PathBuf>,
+    /// Print one JSON object {clean, checked, findings} and nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// A flag that was not given is null and overrides nothing.

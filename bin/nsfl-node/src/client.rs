@@ -2,7 +2,7 @@
 
 use crate::cli::ClientArgs;
 use crate::server::trainer;
-use crate::{check, exit, node};
+use crate::{check, exit, newer, node};
 use nsfl_actor::{Supervisor, now_ms};
 use nsfl_config::ClientConfig;
 use nsfl_messages::wire::{ClientInfo, EXPORT_TASKS, VERSION};
@@ -26,11 +26,11 @@ pub(crate) fn main(args: ClientArgs) -> anyhow::Result<()> {
     nsfl_telemetry::init(&config.log)?;
     let _lock = node::lock_folder(&config.data_dir)?;
     let shutdown = config.shutdown_ms.duration();
-    node::runtime()?.block_on(async {
+    node::run(async {
         let credentials = check::credentials(&config.tls)?;
         let ready = json!({"ready": "client", "client": credentials.identity().name});
         let root = start(&config, credentials).await?;
-        node::live(root, ready, &args.node, shutdown).await
+        node::live(root, ready, &args.node, shutdown, async { Ok(()) }).await
     })
 }
 
@@ -42,6 +42,7 @@ async fn start(config: &ClientConfig, credentials: Credentials) -> anyhow::Resul
     })
     .map_err(exit::store)?;
     let tasks = SledTaskStore::open(config.data_dir.join("tasks")).map_err(exit::store)?;
+    newer::refuse_tasks(&tasks).await?;
     let site = SiteConfig {
         info: info(config, &credentials),
         heartbeat: config.heartbeat_ms.duration(),

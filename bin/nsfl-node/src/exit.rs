@@ -27,6 +27,7 @@ pub(crate) fn coded(exit: u8, message: impl Into<String>) -> anyhow::Error {
 pub(crate) fn store(error: nsfl_store::StoreError) -> anyhow::Error {
     let exit = match error.code() {
         Code::DiskFull => DISK_FULL,
+        Code::NewerData => DAMAGED,
         _ if matches!(error, nsfl_store::StoreError::Damaged(_)) => DAMAGED,
         _ => 1,
     };

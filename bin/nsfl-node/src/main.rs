@@ -5,6 +5,8 @@ mod check;
 mod cli;
 mod client;
 mod exit;
+mod fsck;
+mod newer;
 mod node;
 mod provision;
 mod quickstart;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Command::Client(args) => client::main(args),
         Command::Quickstart(args) => quickstart::main(&args),
         Command::Provision(args) => provision::main(args),
+        Command::Fsck(args) => fsck::main(&args),
         Command::CheckConfig(args) => check::main(&args),
         Command::Trainer { .. } => Ok(()),
     };

@@ -7,7 +7,7 @@ use nsfl_actor::{Exit, Supervisor};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -28,24 +28,33 @@ pub(crate) fn lock_folder(folder: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// The runtime of a daemon: as many threads as cores, at most four, since the heavy work is elsewhere.
-pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+/// Kept of the time for an orderly end for what follows the actors' end: the database, work on the blocking pool.
+const AFTER_ACTORS: Duration = Duration::from_secs(1);
+
+/// Runs a daemon's life on a runtime of its own: as many threads as cores, at most four, since the heavy work is
+/// elsewhere. Work on the blocking pool that does not end in time is left behind.
+pub(crate) fn run<T>(life: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.clamp(2, 4))
         .thread_name("nsfl")
         .enable_all()
         .build()
-        .context("the runtime cannot be started")
+        .context("the runtime cannot be started")?;
+    let done = runtime.block_on(life);
+    runtime.shutdown_timeout(AFTER_ACTORS / 2);
+    done
 }
 
 /// One line on standard output for whoever started the node, then its life until a signal, the end of standard input
-/// or an escalation.
+/// or an escalation. An orderly end takes no more than `shutdown`: the actors end in reverse order of their start, so
+/// that nothing new comes in while what is there is brought to its end, then comes `last`.
 pub(crate) async fn live(
     root: Supervisor,
     ready: serde_json::Value,
     args: &NodeArgs,
     shutdown: Duration,
+    last: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -60,8 +69,15 @@ pub(crate) async fn live(
         () = stdin_closed(args.until_stdin_closes) => "standard input closed",
     };
     tracing::info!(reason, "node stops");
-    root.shutdown(shutdown).await;
-    tracing::info!("node stopped");
+    let (began, kept) = (Instant::now(), AFTER_ACTORS.min(shutdown / 2));
+    root.shutdown(shutdown.saturating_sub(kept)).await;
+    match tokio::time::timeout(kept / 2, last).await {
+        Ok(Ok(())) => {}
+        // Nothing is lost: what is committed is in the log, which is read at the next start.
+        Ok(Err(error)) => tracing::warn!(error = format!("{error:#}"), "end not quite orderly"),
+        Err(_) => tracing::warn!("end not quite orderly: the time for it was over"),
+    }
+    tracing::info!(ms = began.elapsed().as_millis(), "node stopped");
     Ok(())
 }
 

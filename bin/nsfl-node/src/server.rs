@@ -16,7 +16,7 @@
 
 use crate::cli::ServerArgs;
 use crate::sweeper::{Sweeper, SweeperArgs};
-use crate::{check, exit, node};
+use crate::{check, exit, newer, node};
 use nsfl_actor::{Address, ChildSpec, Directory, GiveUp, Restart, Strategy, Supervisor, SupervisorSpec};
 use nsfl_api_server::{ApiServer, ApiServerArgs};
 use nsfl_config::ServerConfig;
@@ -50,15 +50,17 @@ pub(crate) fn main(args: ServerArgs) -> anyhow::Result<()> {
     nsfl_telemetry::init(&config.log)?;
     let _lock = node::lock_folder(&config.data_dir)?;
     let shutdown = config.shutdown_ms.duration();
-    node::runtime()?.block_on(async {
+    node::run(async {
         let started = start(config).await?;
         let ready = json!({"ready": "server", "rest": started.rest, "link": started.link});
-        node::live(started.root, ready, &args.node, shutdown).await
+        let fold = async { Ok(started.store.fold_log().await?) };
+        node::live(started.root, ready, &args.node, shutdown, fold).await
     })
 }
 
 struct Started {
     root: Supervisor,
+    store: Arc<SqliteJobStore>,
     rest: String,
     link: String,
 }
@@ -76,8 +78,10 @@ struct Addresses {
 
 async fn start(config: ServerConfig) -> anyhow::Result<Started> {
     let credentials = check::server_credentials(&config)?;
-    let store: Arc<dyn JobStore> =
+    let database =
         Arc::new(SqliteJobStore::open(config.data_dir.join("nsfl.sqlite"), config.store.fsync).map_err(exit::store)?);
+    newer::refuse_jobs(database.as_ref()).await?;
+    let store: Arc<dyn JobStore> = database.clone();
     let blobs: Arc<dyn BlobStore> = Arc::new(
         PosixBlobStore::open(PosixConfig {
             root: config.data_dir.join("blobs"),
@@ -112,7 +116,7 @@ async fn start(config: ServerConfig) -> anyhow::Result<Started> {
     let api = addresses.api.observe(OBSERVE).await;
     let rest = api.and_then(|view| view.detail["address"].as_str().map(str::to_owned)).unwrap_or_default();
     tracing::info!(rest, link, "server ready");
-    Ok(Started { root, rest, link })
+    Ok(Started { root, store: database, rest, link })
 }
 
 fn selector(config: &ServerConfig, addresses: &Addresses) -> ChildSpec {

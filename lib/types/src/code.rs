@@ -95,6 +95,8 @@ codes! {
     LinkLost => "link-lost",
     /// Our own fault.
     Internal => "internal",
+    /// A newer version wrote the data.
+    NewerData => "newer-data",
 }
 
 impl fmt::Display for Code {

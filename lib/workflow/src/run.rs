@@ -214,6 +214,19 @@ impl RunMachine {
         snapshot::decode("run machine", bytes)
     }
 
+    /// The blobs it cannot go on without: its model, and the updates it has accepted for the sum that is still to be
+    /// made. None once it is over.
+    #[must_use]
+    pub fn needs(&self) -> (Option<BlobRef>, Vec<BlobRef>) {
+        if self.is_over() {
+            return (None, Vec::new());
+        }
+        let collects = matches!(self.phase, RunPhase::Collecting | RunPhase::Aggregating { .. });
+        let round = self.current_round().filter(|round| collects && round.id().kind == TaskKind::Train);
+        let updates = round.iter().flat_map(|round| round.accepted()).filter_map(|member| member.update.blob).collect();
+        (self.model, updates)
+    }
+
     /// The opened round, if it is the attempt at work.
     fn current_round(&self) -> Option<&RoundMachine> {
         self.opened.as_ref().filter(|opened| {

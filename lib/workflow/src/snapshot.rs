@@ -30,10 +30,16 @@ pub enum SnapshotError {
 }
 
 impl SnapshotError {
-    /// The stable code: what was stored cannot be used.
+    /// The stable code: what was stored cannot be used, or not by this version.
     #[must_use]
     pub fn code(&self) -> Code {
-        Code::Store
+        if self.is_newer() { Code::NewerData } else { Code::Store }
+    }
+
+    /// Whether a newer version of this program wrote it.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        matches!(self, SnapshotError::UnknownVersion { found, .. } if *found > VERSION)
     }
 }
 

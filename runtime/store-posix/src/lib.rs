@@ -9,13 +9,14 @@
 //! ```
 //!
 //! One process at a time works in a root. The store does not hash on reading: what is damaged on disk is found by length
-//! only where the length is known.
+//! only where the length is known; `verify` finds the rest.
 
 mod fail;
 mod lane;
 mod map;
 mod part;
 mod tree;
+mod verify;
 mod writer;
 
 use async_trait::async_trait;
@@ -32,6 +33,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tree::Tree;
 use writer::{LaneWriter, WholeWriter};
+
+pub use verify::{Verified, hash, verify};
 
 /// Where blobs are kept, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]

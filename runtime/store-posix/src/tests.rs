@@ -170,3 +170,40 @@ async fn a_blob_that_changed_on_the_disk_is_not_read_and_can_be_written_again() 
     store.sweep(Duration::ZERO).await.unwrap();
     assert_eq!(store.open(blob.digest).await.unwrap(), bytes, "its owner holds the new one");
 }
+
+#[tokio::test]
+async fn verifying_tells_each_kind_of_damage_apart_and_blames_nothing_sound() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path(), 1000);
+    let mut paths = Vec::new();
+    for content in ["sound", "flipped", "short", "gone"] {
+        let blob = put_bytes(&store, Bytes::from_static(content.as_bytes()), &owner("a/b")).await.unwrap();
+        paths.push((object(root.path(), blob.digest), content));
+    }
+    assert_eq!(verify(root.path()).unwrap().findings, []);
+    let alter = |path: &Path, bytes: &[u8]| {
+        // In place: the references still lead to it.
+        let mut permissions = fs::metadata(path).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
+        fs::set_permissions(path, permissions).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    alter(&paths[1].0, b"flippee");
+    alter(&paths[2].0, b"sho");
+    fs::remove_file(&paths[3].0).unwrap();
+    fs::write(root.path().join("partial/.new/left-by-a-crash"), b"lost").unwrap();
+    let verified = verify(root.path()).unwrap();
+    let about = |part: &str| {
+        let one: Vec<_> = verified.findings.iter().filter(|f| f.place.contains(part)).collect();
+        assert_eq!(one.len(), 1, "{part}: {:?}", verified.findings);
+        one[0].clone()
+    };
+    let name = |i: usize| paths[i].0.file_name().unwrap().to_str().unwrap().to_owned();
+    assert!(about(&name(1)).problem.contains("7 bytes hash to"));
+    assert!(about(&name(2)).problem.contains("3 bytes hash to"));
+    let gone = about(&format!("@{}", name(3)));
+    assert!(gone.damage && gone.problem.contains("missing"), "{gone}");
+    assert!(!about("left-by-a-crash").damage);
+    assert_eq!(verified.findings.len(), 4);
+    assert_eq!(verified.whole.len(), 1);
+}

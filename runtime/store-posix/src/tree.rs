@@ -317,7 +317,8 @@ pub(crate) fn len_of(path: &Path) -> Result<Option<u64>, StoreError> {
     Ok(file.map(|file| file.len()))
 }
 
-fn list(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+/// What is in a folder; nothing when it is absent.
+pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let entries = if_there(fs::read_dir(folder)).map_err(failed("listing", folder))?;
     let paths = entries.into_iter().flatten().map(|entry| entry.map(|entry| entry.path()));
     paths.collect::<Result<_, _>>().map_err(failed("listing", folder))

@@ -5,7 +5,7 @@
 mod format;
 
 use async_trait::async_trait;
-use nsfl_store::{Certainty, StoreError, TaskRecord, TaskStore};
+use nsfl_store::{Certainty, Finding, StoreError, TaskRecord, TaskStore};
 use nsfl_types::TaskKey;
 use sled::{Db, Mode};
 use std::fs::File;
@@ -29,11 +29,37 @@ impl SledTaskStore {
     /// Opens or makes the folder. Blocking. One process at a time has it.
     ///
     /// # Errors
-    /// `Damaged` when sled cannot read it, naming the folder; `Backend` when it cannot be opened.
+    /// `Damaged` when sled cannot read it, naming the folder; `Newer` when a newer version wrote a record; `Backend` when
+    /// it cannot be opened.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
         let db = open(&path)?;
-        Ok(Self { db: Arc::new(Mutex::new(Some(db))), path })
+        let store = Self { db: Arc::new(Mutex::new(Some(db))), path };
+        store.with(refuse_newer)?;
+        Ok(store)
+    }
+
+    /// Looks at every record without changing any: those that cannot be read, and each that can.
+    ///
+    /// # Errors
+    /// sled cannot read the folder.
+    pub fn verify(&self) -> Result<(Vec<Finding>, Vec<TaskRecord>), StoreError> {
+        self.with(|db, path| {
+            let (mut findings, mut records) = (Vec::new(), Vec::new());
+            for entry in db.iter() {
+                let (key, value) = entry.map_err(|error| failed(path, "reading", Certainty::NotDone, error))?;
+                let place = format!("{}: task {}", path.display(), String::from_utf8_lossy(&key));
+                let remedy = "start the client: it drops the record, and the server sends the task again";
+                match format::decode(&value) {
+                    Ok(record) if name(&record.key).as_bytes() == &*key => records.push(record),
+                    Ok(record) => {
+                        findings.push(Finding::damage(place, format!("it is the record of {}", record.key), remedy));
+                    }
+                    Err(error) => findings.push(Finding::damage(place, format!("unreadable record: {error}"), remedy)),
+                }
+            }
+            Ok((findings, records))
+        })
     }
 
     /// Runs `work` on the blocking pool, and flushes.
@@ -56,22 +82,36 @@ impl SledTaskStore {
         work: impl FnOnce(&Db, &Path) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = self.clone();
-        let work = move || {
-            let mut held = store.db.lock().unwrap_or_else(PoisonError::into_inner);
-            let db = match held.take() {
-                Some(db) => db,
-                None => open(&store.path)?,
-            };
-            let done = work(&db, &store.path);
-            if done.is_ok() {
-                *held = Some(db);
-            }
-            done
-        };
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|source| {
+        tokio::task::spawn_blocking(move || store.with(work)).await.unwrap_or_else(|source| {
             Err(StoreError::Backend { what: doing.into(), certainty: Certainty::MaybeDone, source: source.into() })
         })
     }
+
+    /// One at a time, on a database that has had no error yet.
+    fn with<T>(&self, work: impl FnOnce(&Db, &Path) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut held = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        let db = match held.take() {
+            Some(db) => db,
+            None => open(&self.path)?,
+        };
+        let done = work(&db, &self.path);
+        if done.is_ok() {
+            *held = Some(db);
+        }
+        done
+    }
+}
+
+/// An older program would remove what it cannot read; what a newer one wrote is left alone.
+fn refuse_newer(db: &Db, path: &Path) -> Result<(), StoreError> {
+    for entry in db.iter() {
+        let (key, value) = entry.map_err(|error| failed(path, "reading", Certainty::NotDone, error))?;
+        if let Err(error @ format::FormatError::Version(_)) = format::decode(&value) {
+            let task = String::from_utf8_lossy(&key);
+            return Err(StoreError::Newer(format!("{}: task {task}: {error}", path.display())));
+        }
+    }
+    Ok(())
 }
 
 /// No flush in the background: each write is flushed before it is acknowledged.

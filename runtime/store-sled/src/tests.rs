@@ -9,6 +9,10 @@ fn open(folder: &Path) -> SledTaskStore {
     SledTaskStore::open(folder.join("tasks")).unwrap()
 }
 
+fn inside<T>(store: &SledTaskStore, work: impl FnOnce(&Db) -> T) -> T {
+    work(store.db.lock().unwrap().as_ref().unwrap())
+}
+
 #[tokio::test]
 async fn it_conforms() {
     conformance::task_store(async |folder| open(folder)).await;
@@ -25,10 +29,9 @@ async fn an_unreadable_record_is_removed_and_the_others_are_read() {
     let store = open(folder.path());
     store.put(sample::task("a", "x", 10)).await.unwrap();
     store.put(sample::task("a", "y", 10)).await.unwrap();
-    let inside = |work: &dyn Fn(&Db)| work(store.db.lock().unwrap().as_ref().unwrap());
-    inside(&|db| drop(db.insert(name(&sample::task("a", "x", 0).key), b"\x01rubbish").unwrap()));
+    inside(&store, |db| db.insert(name(&sample::task("a", "x", 0).key), b"\x01rubbish").unwrap());
     assert_eq!(store.all().await.unwrap(), [sample::task("a", "y", 10)]);
-    inside(&|db| assert_eq!(db.len(), 1));
+    assert_eq!(inside(&store, Db::len), 1);
 }
 
 #[tokio::test]
@@ -40,6 +43,31 @@ async fn after_an_error_it_starts_afresh_and_has_what_it_had() {
     assert!(matches!(broken, Err(StoreError::DiskFull { .. })), "{broken:?}");
     store.put(sample::task("a", "y", 10)).await.unwrap();
     assert_eq!(store.all().await.unwrap(), [sample::task("a", "x", 10), sample::task("a", "y", 10)]);
+}
+
+#[tokio::test]
+async fn a_record_of_a_newer_version_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    inside(&store, |db| db.insert("a task", b"\x02of the future").unwrap());
+    drop(store);
+    for _ in 0..2 {
+        let error = SledTaskStore::open(folder.path().join("tasks")).err().unwrap();
+        assert!(matches!(&error, StoreError::Newer(what) if what.contains("version 2")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn verifying_names_the_unreadable_record_and_removes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.put(sample::task("a", "x", 10)).await.unwrap();
+    store.put(sample::task("a", "y", 10)).await.unwrap();
+    assert_eq!(store.verify().unwrap().0, []);
+    inside(&store, |db| db.insert(name(&sample::task("a", "x", 0).key), b"\x01rubbish").unwrap());
+    let (findings, records) = store.verify().unwrap();
+    assert!(findings.len() == 1 && findings[0].place.contains("x") && findings[0].damage, "{findings:?}");
+    assert_eq!((records.len(), inside(&store, Db::len)), (1, 2));
 }
 
 #[test]

@@ -7,20 +7,23 @@ mod fail;
 mod format;
 mod open;
 mod read;
+mod verify;
 mod worker;
 mod write;
 
 use async_trait::async_trait;
 use nsfl_store::{
-    Change, CheckpointRecord, EventRecord, JobRecord, JobStore, MemberRecord, RoundRecord, RunRecord, StoreError,
+    Change, CheckpointRecord, EventRecord, Finding, JobRecord, JobStore, MemberRecord, RoundRecord, RunRecord,
+    StoreError,
 };
 use nsfl_types::JobKey;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::sync::watch;
 use worker::{Reader, Writer};
 
 /// The server's database in a SQLite file.
 pub struct SqliteJobStore {
+    path: PathBuf,
     writer: Writer,
     reader: Reader,
     newest_event: watch::Sender<u64>,
@@ -30,14 +33,31 @@ impl SqliteJobStore {
     /// Opens or makes the file, checks it and brings its schema up to date. Blocking. `fsync = false` is for tests.
     ///
     /// # Errors
-    /// `Damaged` when the file is no sound database; `Backend` when it cannot be opened or was made by a newer version.
+    /// `Damaged` when the file is no sound database; `Newer` when a newer version made it; `Backend` when it cannot be opened.
     pub fn open(path: impl AsRef<Path>, fsync: bool) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let written = open::open(path, fsync)?;
         let read = open::open_again(path)?;
         let newest_event = watch::Sender::new(read::newest_event(&read).map_err(fail::reading(path))?);
         let writer = Writer::start(path, written, newest_event.clone())?;
-        Ok(Self { writer, reader: Reader::start(path, read)?, newest_event })
+        Ok(Self { path: path.to_owned(), writer, reader: Reader::start(path, read)?, newest_event })
+    }
+
+    /// Brings the write-ahead log into the database file, so that nothing is left to be replayed. For an orderly end.
+    ///
+    /// # Errors
+    /// `Backend`: the log stays and is replayed at the next opening.
+    pub async fn fold_log(&self) -> Result<(), StoreError> {
+        self.writer.fold_log().await
+    }
+
+    /// Every row and index looked at: what SQLite finds wrong, and rows that point to nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn verify(&self) -> Result<Vec<Finding>, StoreError> {
+        let path = self.path.clone();
+        self.reader.read(move |db| verify::verify(db, &path)).await
     }
 }
 

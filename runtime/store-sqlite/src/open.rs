@@ -3,7 +3,7 @@
 use crate::fail::{backend, damaged, reading};
 use nsfl_store::{Certainty, StoreError};
 use rusqlite::{Connection, OpenFlags};
-use rusqlite_migration::{Error, M, MigrationDefinitionError, Migrations};
+use rusqlite_migration::{Error, M, Migrations};
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ pub(crate) fn open(path: &Path, fsync: bool) -> Result<Connection, StoreError> {
     let mut db = Connection::open(path).map_err(reading(path))?;
     set_up(&db).map_err(reading(path))?;
     check(&db, path)?;
+    check_version(&db, path)?;
     let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(reading(path))?;
     if mode != "wal" {
         let why = format!("its file system allows no write-ahead log (mode '{mode}'); use a local disk");
@@ -53,15 +54,19 @@ fn check(db: &Connection, path: &Path) -> Result<(), StoreError> {
     if found == "ok" { Ok(()) } else { Err(damaged(path, &found)) }
 }
 
+/// Before anything is written to it: what a newer version made is left as it is.
+fn check_version(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let found: u32 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(reading(path))?;
+    let known = u32::try_from(SCHEMA.len()).unwrap_or(u32::MAX);
+    if found <= known {
+        return Ok(());
+    }
+    Err(StoreError::Newer(format!("{} has schema {found}, this version knows schemas up to {known}", path.display())))
+}
+
 fn not_migrated(path: &Path, error: Error) -> StoreError {
     match error {
         Error::RusqliteError { err, .. } => reading(path)(err),
-        Error::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
-            let known = SCHEMA.len();
-            let why =
-                format!("a newer version made it: this one knows schemas up to {known}; install the newer one again");
-            backend(opening(path), Certainty::NotDone, why.into())
-        }
         other => backend(opening(path), Certainty::NotDone, other.into()),
     }
 }

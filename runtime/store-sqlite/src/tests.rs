@@ -66,8 +66,11 @@ fn a_database_of_a_newer_version_is_refused_with_a_way_out() {
     drop(SqliteJobStore::open(&path, false).unwrap());
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = refusal(&path);
-    let why = std::error::Error::source(&error).unwrap().to_string();
-    assert!(error.to_string().contains("jobs.db") && why.contains("newer version"), "{error}: {why}");
+    let said = error.to_string();
+    assert!(matches!(error, StoreError::Newer(_)), "{said}");
+    assert!(["jobs.db", "schema 99", "up to 1", "install"].iter().all(|part| said.contains(part)), "{said}");
+    let left = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0));
+    assert_eq!(left, Ok(99), "it is left as it is");
 }
 
 #[test]
@@ -141,6 +144,34 @@ async fn a_value_that_is_none_of_ours_is_damage_and_not_a_panic() {
     let error = store.members(&sample::job_key("a"), 1, 1).await.unwrap_err();
     assert!(matches!(&error, StoreError::Damaged(what) if what.contains("eaten")), "{error}");
     assert_eq!(store.jobs().await.unwrap().len(), 1, "the rest is still read");
+}
+
+#[tokio::test]
+async fn a_folded_log_is_empty_and_the_file_alone_holds_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.commit(vec![Change::InsertJob(sample::job("a"))]).await.unwrap();
+    let log = folder.path().join("jobs.db-wal");
+    assert_ne!(std::fs::metadata(&log).unwrap().len(), 0);
+    store.fold_log().await.unwrap();
+    assert_eq!(std::fs::metadata(&log).unwrap().len(), 0);
+    std::fs::create_dir(folder.path().join("alone")).unwrap();
+    std::fs::copy(folder.path().join("jobs.db"), folder.path().join("alone/jobs.db")).unwrap();
+    assert_eq!(open(&folder.path().join("alone")).jobs().await.unwrap(), [sample::job("a")]);
+    store.commit(vec![Change::InsertJob(sample::job("b"))]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_row_without_its_job_is_found_and_a_sound_database_is_not_blamed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.commit(vec![Change::InsertJob(sample::job("a")), Change::PutRun(sample::run("a", 1))]).await.unwrap();
+    assert_eq!(store.verify().await.unwrap(), []);
+    let other = Connection::open(folder.path().join("jobs.db")).unwrap();
+    other.pragma_update(None, "foreign_keys", false).unwrap();
+    other.execute("DELETE FROM jobs", []).unwrap();
+    let findings = store.verify().await.unwrap();
+    assert!(findings.len() == 1 && findings[0].damage && findings[0].problem.contains("runs"), "{findings:?}");
 }
 
 const KILL: &str = "NSFL_TEST_KILL_FOLDER";

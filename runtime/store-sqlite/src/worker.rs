@@ -21,20 +21,32 @@ struct Commit {
     answer: Answer,
 }
 
+enum Work {
+    Commit(Commit),
+    FoldLog(Answer),
+}
+
 /// The thread that writes.
-pub(crate) struct Writer(Thread<Commit>);
+pub(crate) struct Writer(Thread<Work>);
 
 impl Writer {
     pub(crate) fn start(path: &Path, db: Connection, newest_event: watch::Sender<u64>) -> Result<Self, StoreError> {
         let file = path.to_owned();
-        Thread::start("store-write", path, move |commits| write(db, &file, &commits, &newest_event)).map(Self)
+        Thread::start("store-write", path, move |work| write(db, &file, &work, &newest_event)).map(Self)
     }
 
     /// Does all changes, durably, or none.
     pub(crate) async fn commit(&self, changes: Vec<Change>) -> Outcome {
         let (answer, outcome) = oneshot::channel();
-        self.0.send(Commit { changes, answer })?;
+        self.0.send(Work::Commit(Commit { changes, answer }))?;
         outcome.await.unwrap_or_else(|_| Err(ended(Certainty::MaybeDone)))
+    }
+
+    /// Brings the write-ahead log into the database file and empties it.
+    pub(crate) async fn fold_log(&self) -> Outcome {
+        let (answer, outcome) = oneshot::channel();
+        self.0.send(Work::FoldLog(answer))?;
+        outcome.await.unwrap_or_else(|_| Err(ended(Certainty::NotDone)))
     }
 }
 
@@ -94,22 +106,45 @@ impl<T> Drop for Thread<T> {
     }
 }
 
-fn write(mut db: Connection, path: &Path, commits: &Receiver<Commit>, newest_event: &watch::Sender<u64>) {
-    while let Ok(first) = commits.recv() {
-        let mut group = vec![first];
-        group.extend(commits.try_iter().take(GROUP - 1));
-        let outcomes = match transact(&mut db, path, &group) {
-            Ok((outcomes, newest)) => {
-                newest_event.send_if_modified(|id| std::mem::replace(id, newest) != newest);
-                outcomes
+fn write(mut db: Connection, path: &Path, queue: &Receiver<Work>, newest_event: &watch::Sender<u64>) {
+    while let Ok(first) = queue.recv() {
+        let (mut group, mut folds) = (Vec::new(), Vec::new());
+        for work in std::iter::once(first).chain(queue.try_iter().take(GROUP - 1)) {
+            match work {
+                Work::Commit(commit) => group.push(commit),
+                Work::FoldLog(answer) => folds.push(answer),
             }
-            Err(error) => group.iter().map(|_| Err(shared(&error))).collect(),
-        };
-        for (commit, outcome) in group.into_iter().zip(outcomes) {
-            // Nobody may be waiting any more.
-            drop(commit.answer.send(outcome));
+        }
+        if !group.is_empty() {
+            commit_group(&mut db, path, group, newest_event);
+        }
+        for answer in folds {
+            drop(answer.send(fold_log(&db, path)));
         }
     }
+}
+
+fn commit_group(db: &mut Connection, path: &Path, group: Vec<Commit>, newest_event: &watch::Sender<u64>) {
+    let outcomes = match transact(db, path, &group) {
+        Ok((outcomes, newest)) => {
+            newest_event.send_if_modified(|id| std::mem::replace(id, newest) != newest);
+            outcomes
+        }
+        Err(error) => group.iter().map(|_| Err(shared(&error))).collect(),
+    };
+    for (commit, outcome) in group.into_iter().zip(outcomes) {
+        // Nobody may be waiting any more.
+        drop(commit.answer.send(outcome));
+    }
+}
+
+fn fold_log(db: &Connection, path: &Path) -> Outcome {
+    let busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(reading(path))?;
+    if !busy {
+        return Ok(());
+    }
+    let what = format!("folding the log of {}", path.display());
+    Err(backend(what, Certainty::NotDone, "somebody still reads it; it is read again at the next start".into()))
 }
 
 /// Commits a group in one transaction. A batch that is refused leaves nothing and does not disturb the others; a failure

@@ -60,6 +60,9 @@ pub enum StoreError {
     /// Stored data is damaged; the message says which file and what to do.
     #[error("damaged: {0}")]
     Damaged(String),
+    /// A newer version of this program wrote the data: it is left as it is. The message says which file and versions.
+    #[error("{0}; a newer version of nsfl-node wrote it: install that one again, or put back a backup of before")]
+    Newer(String),
     /// Any other failure of the backend.
     #[error("store failed while {what}")]
     Backend {
@@ -93,6 +96,7 @@ impl StoreError {
             StoreError::WrongDigest { .. } => Code::WrongDigest,
             StoreError::TooLarge { .. } => Code::TooLarge,
             StoreError::DiskFull { .. } => Code::DiskFull,
+            StoreError::Newer(_) => Code::NewerData,
             StoreError::Damaged(_) | StoreError::Backend { .. } => Code::Store,
         }
     }

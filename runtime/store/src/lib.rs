@@ -3,6 +3,7 @@
 
 mod blob;
 mod error;
+mod finding;
 mod job;
 mod task;
 
@@ -11,6 +12,7 @@ pub mod memory;
 
 pub use blob::{BlobStore, BlobWriter, Owner, OwnerError, SweepReport, put_bytes};
 pub use error::{Certainty, StoreError};
+pub use finding::Finding;
 pub use job::{
     Change, CheckpointRecord, EventRecord, JobRecord, JobStore, MemberRecord, MemberState, RoundRecord, RoundState,
     RunRecord,
