@@ -30,8 +30,10 @@ pub struct Row {
     pub group: &'static str,
     /// Where and how.
     pub name: String,
-    run: Box<dyn Fn(&Ground) -> anyhow::Result<Outcome>>,
+    run: Box<Trial>,
 }
+
+type Trial = dyn Fn(&Ground) -> anyhow::Result<Outcome>;
 
 /// How a job came through.
 #[derive(Debug, Clone)]

@@ -117,10 +117,10 @@ impl JobMachine {
                 self.enter(now, Running, "", effects);
             }
             // asked to stop in its last life
-            JobInput::CoordinatorStarted { run } if run == self.run && matches!(state, Stopping | Deleting) => {
-                if self.has_coordinator {
-                    effects.push(JobEffect::StopCoordinator { run });
-                }
+            JobInput::CoordinatorStarted { run }
+                if run == self.run && self.has_coordinator && matches!(state, Stopping | Deleting) =>
+            {
+                effects.push(JobEffect::StopCoordinator { run });
             }
             JobInput::Progress { run, done, total } if run == self.run && matches!(state, Starting | Running) => {
                 self.progress(now, done, total, effects);
