@@ -121,6 +121,15 @@ impl Federation {
         self.folder.path()
     }
 
+    /// A process.
+    #[must_use]
+    pub fn node(&self, place: Place) -> &Node {
+        match place {
+            Place::Server => &self.server,
+            Place::Client(number) => &self.clients[number - 1],
+        }
+    }
+
     /// The data folder of a process.
     #[must_use]
     pub fn data(&self, place: Place) -> PathBuf {

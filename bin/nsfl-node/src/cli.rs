@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Quickstart(QuickstartArgs),
     /// Make a federation's certificate authority and certificates for its nodes.
     Provision(ProvisionArgs),
-    /// Check what a stopped node has stored: database, blobs, checkpoints, task records. Changes nothing.
+    /// Check what a stopped node has stored: database, blobs, checkpoints, task records. Repairs nothing.
     Fsck(FsckArgs),
     /// Check a configuration file and print what is in effect.
     CheckConfig(CheckArgs),

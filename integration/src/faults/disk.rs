@@ -27,19 +27,19 @@ pub(super) fn rows() -> Vec<Row> {
     damage("the server's disk can only be read when it starts again, then be written", server, read_only);
     damage("the last bytes of the database's log are lost", server, |story, _, _| {
         tear(&data(story, Place::Server).join("nsfl.sqlite-wal"), 100)?;
-        story.restart(Place::Server, &[])
+        story.restart(Place::Server, &[]).map(drop)
     });
     damage("the last bytes of a client's task records are lost", client, |story, _, _| {
         tear(&data(story, Place::Client(1)).join("tasks/db"), 16)?;
-        story.restart(Place::Client(1), &[])
+        story.restart(Place::Client(1), &[]).map(drop)
     });
     damage("a bit of a stored update flips: its client is asked again", server, |story, _, _| {
         flip(&update(&data(story, Place::Server).join("blobs"))?)?;
-        story.restart(Place::Server, &[])
+        story.restart(Place::Server, &[]).map(drop)
     });
     damage("a bit of the database's log flips: what was committed after it is done again", server, |story, _, _| {
         flip(&data(story, Place::Server).join("nsfl.sqlite-wal"))?;
-        story.restart(Place::Server, &[])
+        story.restart(Place::Server, &[]).map(drop)
     });
     rows
 }
@@ -67,7 +67,7 @@ pub fn full(ground: &Ground, place: Place) -> anyhow::Result<Outcome> {
             full = true;
             disk.fill()?;
         }
-        if full && std::fs::read_to_string(&node(story, place).log)?.contains("disk full") {
+        if full && std::fs::read_to_string(&story.federation.node(place).log)?.contains("disk full") {
             (full, said) = (false, true);
             ensure!(story.federation.rest.get("/health")?.status == 200, "the server does not answer");
             story.struck();
@@ -89,7 +89,7 @@ fn damaged(ground: &Ground, place: Place, fault: &str, how: How) -> anyhow::Resu
     let mut story = Story::begin(Federation::start(&options)?, &job());
     let mut done = false;
     let sha256 = story.to_its_end(|story| {
-        if !done && node(story, place).fate()? == Fate::Ended {
+        if !done && story.federation.node(place).fate()? == Fate::Ended {
             done = true;
             story.struck();
             how(story, place, disk.as_ref())?;
@@ -106,14 +106,7 @@ fn read_only(story: &mut Story, place: Place, disk: Option<&SmallDisk>) -> anyho
     let started = story.federation.restart_server();
     disk.read_only(false)?;
     ensure!(started.is_err(), "it started on a disk that cannot be written");
-    story.restart(place, &[])
-}
-
-fn node(story: &Story, place: Place) -> &crate::Node {
-    match place {
-        Place::Server => &story.federation.server,
-        Place::Client(number) => &story.federation.clients[number - 1],
-    }
+    story.restart(place, &[]).map(drop)
 }
 
 fn data(story: &Story, place: Place) -> PathBuf {

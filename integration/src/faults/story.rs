@@ -97,15 +97,17 @@ impl Story {
         self.last = Some((now, event));
     }
 
-    /// Starts a process again. One that ends while it starts, as faults at a start want it, is started again as itself.
+    /// Starts a process again. One that a fault ends while it starts is started once more without it; says whether so.
     ///
     /// # Errors
     /// It did not start.
-    pub fn restart(&mut self, place: Place, env: crate::Env<'_>) -> anyhow::Result<()> {
-        if self.start(place, env).is_err() && !env.is_empty() {
-            return self.start(place, &[]);
+    pub fn restart(&mut self, place: Place, env: crate::Env<'_>) -> anyhow::Result<bool> {
+        let Err(error) = self.start(place, env) else { return Ok(false) };
+        if !env.iter().any(|(name, _)| *name == "FAULT_POINT") {
+            return Err(error);
         }
-        Ok(())
+        self.start(place, &[])?;
+        Ok(true)
     }
 
     fn start(&mut self, place: Place, env: crate::Env<'_>) -> anyhow::Result<()> {

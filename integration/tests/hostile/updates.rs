@@ -120,7 +120,6 @@ fn upload(evil: &Evil, bytes: Vec<u8>) -> BlobRef {
 fn filled(evil: &Evil, order: &TaskOrder, value: f32) -> Vec<u8> {
     let mut bytes = evil.get(order.base).unwrap();
     let header = 8 + usize::try_from(u64::from_le_bytes(*bytes.first_chunk().unwrap())).unwrap();
-    // another length than before would be another update for the store: make each round's its own
     bytes[header..].chunks_exact_mut(4).for_each(|number| number.copy_from_slice(&value.to_le_bytes()));
     bytes
 }
