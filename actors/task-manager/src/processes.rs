@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use logs::Logs;
 use nsfl_messages::wire::TaskOrder;
 use nsfl_trainer::TrainerCommand;
+use nsfl_trainer::launch::Launcher;
 use nsfl_trainer::script::{Program, inside};
 use nsfl_types::{BlobRef, Code, Refusal, Runtime, TaskKey};
 use nsfl_workflow::{Outcome, UpdateRef};
@@ -33,6 +34,8 @@ pub struct ProcessConfig {
     pub builtin: TrainerCommand,
     /// Program of runtime `torchscript`.
     pub torchscript: TrainerCommand,
+    /// Starts scripts.
+    pub launcher: Launcher,
     /// Task name to the path of its task configuration.
     pub tasks: BTreeMap<String, PathBuf>,
     /// Folder below which unpacked packages, kept state and kept logs are.

@@ -11,6 +11,7 @@ pub mod digits;
 mod echo;
 mod error;
 mod rng;
+pub mod script;
 mod spawn;
 mod task;
 mod weights;

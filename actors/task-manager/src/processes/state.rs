@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Kept {
     pub(super) folder: PathBuf,
     /// Removed when unused for so long.
@@ -17,9 +17,13 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Copies what was kept last for this task's job and run into a folder.
+    /// Copies what was kept last for this task's job and run into a folder. What was kept in a later round than this
+    /// is of an earlier job of the same name, and goes.
     pub(super) fn give(&self, key: &TaskKey, to: &Path) -> io::Result<()> {
-        let Some((_, newest)) = versions(&self.of(key)).pop() else { return Ok(()) };
+        let Some((version, newest)) = versions(&self.of(key)).pop() else { return Ok(()) };
+        if version > (key.round, key.attempt) {
+            return fs::remove_dir_all(self.of(key));
+        }
         // in use
         File::open(&newest)?.set_modified(SystemTime::now())?;
         for entry in fs::read_dir(&newest)? {
@@ -158,6 +162,9 @@ mod tests {
         let nothing = site.dir.path().join("nothing");
         site.kept.keep(&key(1, 12), &nothing).await;
         assert_eq!(site.given(&key(1, 13)).as_deref(), Some("ten"), "a task that kept nothing changes nothing");
+        assert_eq!(site.given(&key(1, 10)).as_deref(), Some("ten"), "the same round again");
+        assert_eq!(site.given(&key(1, 1)), None, "a new job of the same name begins anew");
+        assert_eq!(site.given(&key(1, 2)), None);
     }
 
     #[tokio::test]

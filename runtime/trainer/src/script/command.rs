@@ -4,7 +4,6 @@ use super::{Facts, Program};
 use nsfl_types::{Code, Refusal, Runtime};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +17,7 @@ const CUDA: &str = "CUDA_VISIBLE_DEVICES";
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CommandLine {
     pub(crate) program: PathBuf,
-    pub(crate) args: Vec<OsString>,
+    pub(crate) args: Vec<String>,
 }
 
 impl CommandLine {
@@ -32,16 +31,16 @@ impl CommandLine {
         let mut words = stage.command.as_deref().unwrap_or_default().split_whitespace();
         let name = words.next().unwrap_or_default();
         let interpreter = resolve(name, folder, path)?;
-        let mut args: Vec<OsString> = words.map(OsString::from).collect();
+        let mut args: Vec<String> = words.map(str::to_owned).collect();
         // after `-m` the entry is a module, not a file
         let is_file = args.last().is_none_or(|last| last != "-m");
         if is_file && !folder.join(&stage.entry).is_file() {
             return Err(missing(format!("entry: there is no file {}", folder.join(&stage.entry).display())));
         }
-        args.push(stage.entry.clone().into());
+        args.push(stage.entry.clone());
         for (key, value) in program.parameters(job) {
-            args.push(key.into());
-            args.extend(word(value).map(OsString::from));
+            args.push(key);
+            args.extend(word(value));
         }
         Ok(Self { program: interpreter, args })
     }
@@ -79,7 +78,7 @@ fn resolve(name: &str, folder: &Path, path: &str) -> Result<PathBuf, Refusal> {
 /// The environment of all workers, and what each has of its own.
 #[derive(Debug)]
 pub(crate) struct Environment {
-    common: BTreeMap<OsString, OsString>,
+    common: BTreeMap<String, String>,
     runtime: Runtime,
     /// One for each worker; the first is the master's.
     ports: Vec<u16>,
@@ -90,23 +89,22 @@ impl Environment {
     pub(crate) fn new(
         facts: &Facts,
         workspace: &Path,
-        inherited: impl IntoIterator<Item = (OsString, OsString)>,
+        inherited: impl IntoIterator<Item = (String, String)>,
         extra: &[String],
     ) -> std::io::Result<Self> {
         let passes = |name: &str| {
             PASSED.contains(&name) || name == CUDA || name.starts_with("LC_") || extra.iter().any(|e| e == name)
         };
-        let mut common: BTreeMap<OsString, OsString> =
-            inherited.into_iter().filter(|(name, _)| name.to_str().is_some_and(passes)).collect();
-        let mut set = |name: &str, value: &dyn AsRef<std::ffi::OsStr>| {
-            common.insert(name.into(), value.as_ref().to_owned());
+        let mut common: BTreeMap<String, String> = inherited.into_iter().filter(|(name, _)| passes(name)).collect();
+        let mut set = |name: &str, value: &str| {
+            common.insert(name.to_owned(), value.to_owned());
         };
-        set("TASK_WORKSPACE", &workspace);
-        set("TASK_RUNTIME", &facts.runtime.as_str());
-        set("TASK_MODE", &facts.mode);
-        set("DATASETS", &workspace.join(super::folder::DATASETS));
+        set("TASK_WORKSPACE", &workspace.to_string_lossy());
+        set("TASK_RUNTIME", facts.runtime.as_str());
+        set("TASK_MODE", facts.mode);
+        set("DATASETS", &workspace.join(super::folder::DATASETS).to_string_lossy());
         set("WORKER_NUM", &facts.worker_num.to_string());
-        set("PYTHONUNBUFFERED", &"1");
+        set("PYTHONUNBUFFERED", "1");
         if let Some(optimizer) = &facts.optimizer {
             let mut params = optimizer.clone();
             if let Some(Value::String(name)) = params.remove("name") {
@@ -119,10 +117,10 @@ impl Environment {
     }
 
     /// The complete environment of one worker.
-    pub(crate) fn of_worker(&self, index: u32) -> Vec<(OsString, OsString)> {
+    pub(crate) fn of_worker(&self, index: u32) -> BTreeMap<String, String> {
         let mut all = self.common.clone();
         let mut set = |name: &str, value: String| {
-            all.insert(name.into(), value.into());
+            all.insert(name.to_owned(), value);
         };
         set("WORKER_INDEX", index.to_string());
         if let Some(master) = self.ports.first() {
@@ -137,13 +135,12 @@ impl Environment {
                 set("TF_CONFIG", config.to_string());
             }
         }
-        all.into_iter().collect()
+        all
     }
 
     /// What programs are looked for in.
     pub(crate) fn path(&self) -> String {
-        let path = self.common.get(std::ffi::OsStr::new("PATH")).map(|path| path.to_string_lossy().into_owned());
-        path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned())
+        self.common.get("PATH").cloned().unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned())
     }
 }
 
@@ -188,7 +185,7 @@ mod tests {
         let line = CommandLine::of(&program(dir.path(), "sh -u", "train.py"), &job, "/nowhere:/bin").unwrap();
         assert_eq!(line.program, Path::new("/bin/sh"));
         let expected = ["-u", "train.py", "--epochs", "5", "--name", "a b", "--quiet", "--lr", "0.5", "--sizes", "[1,2]"];
-        assert_eq!(line.args, expected.map(OsString::from));
+        assert_eq!(line.args, expected);
         assert!(CommandLine::of(&program(dir.path(), "sh -m", "pkg.train"), &job, "/bin").is_ok());
     }
 
@@ -215,11 +212,7 @@ mod tests {
     fn a_worker_sees_its_task_and_of_the_daemon_only_what_is_let_through() {
         let inherited = ["PATH", "LC_ALL", "NSFL_SECRET", "PROXY", "TOKEN"].map(|name| (name.into(), "v".into()));
         let environment = Environment::new(&facts(Runtime::Tensorflow, 2), Path::new("/w"), inherited, &["PROXY".into()]).unwrap();
-        let of = |index| -> BTreeMap<String, String> {
-            let text = |s: OsString| s.into_string().unwrap();
-            environment.of_worker(index).into_iter().map(|(k, v)| (text(k), text(v))).collect()
-        };
-        let (first, second) = (of(0), of(1));
+        let (first, second) = (environment.of_worker(0), environment.of_worker(1));
         let names: Vec<&str> = second.keys().map(String::as_str).collect();
         let expected = "DATASETS LC_ALL LOCAL_RANK MASTER_ADDR MASTER_PORT OPTIMIZER_NAME OPTIMIZER_PARAMS PATH PROXY PYTHONUNBUFFERED \
              RANK TASK_MODE TASK_RUNTIME TASK_WORKSPACE TF_CONFIG WORKER_INDEX WORKER_NUM WORLD_SIZE";
@@ -234,7 +227,7 @@ mod tests {
         assert_ne!(config["cluster"]["worker"][0], config["cluster"]["worker"][1]);
 
         let alone = Environment::new(&facts(Runtime::Pytorch, 1), Path::new("/w"), [], &[]).unwrap();
-        let names: Vec<OsString> = alone.of_worker(0).into_iter().map(|(name, _)| name).collect();
-        assert!(!names.iter().any(|name| name == "WORLD_SIZE" || name == "TF_CONFIG" || name == "PATH"));
+        let names = alone.of_worker(0);
+        assert!(!["WORLD_SIZE", "TF_CONFIG", "PATH"].iter().any(|name| names.contains_key(*name)));
     }
 }

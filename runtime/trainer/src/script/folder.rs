@@ -47,6 +47,9 @@ pub struct Facts {
 pub struct TaskFolder(PathBuf);
 
 impl TaskFolder {
+    /// The local weights, from the folder.
+    pub const WEIGHTS: &str = "out/weights.safetensors";
+
     /// At this absolute path.
     #[must_use]
     pub fn at(path: &Path) -> Self {
@@ -83,14 +86,15 @@ impl TaskFolder {
         self.0.join("out/state")
     }
 
-    /// The local weights.
+    /// Where the output of its workers goes.
     #[must_use]
-    pub fn weights(&self) -> PathBuf {
-        self.0.join("out/weights.safetensors")
+    pub fn logs(&self) -> PathBuf {
+        self.0.join("log")
     }
 
-    pub(crate) fn log(&self) -> PathBuf {
-        self.0.join("log")
+    /// A worker's output, from the folder.
+    pub(crate) fn log_of(worker: u32) -> PathBuf {
+        format!("log/worker-{worker}.log").into()
     }
 
     /// Makes the folder and describes the task in it.
