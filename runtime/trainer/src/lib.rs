@@ -1,7 +1,8 @@
 //! Runs a training task in a child process, and the builtin trainers that run in it.
 //!
 //! [`spawn`] is the daemon's side, [`child_main`] the child's; between them lie a task file, a result file and
-//! weights as safetensors files. Takes no learning decision, knows no job and no round.
+//! weights as safetensors files. [`launch`] starts a user's own programs, with limits and in a sandbox. Takes no learning
+//! decision, knows no job and no round.
 
 mod builtin;
 mod child;
@@ -10,6 +11,7 @@ mod dataset;
 pub mod digits;
 mod echo;
 mod error;
+pub mod launch;
 mod rng;
 pub mod script;
 mod spawn;
