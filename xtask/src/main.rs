@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`, `python`. Nothing here is
-//! part of the product.
+//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`, `python`, `torch`. Nothing
+//! here is part of the product.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool that talks to the terminal")]
 
 mod bench;
@@ -9,6 +9,7 @@ mod layers;
 mod metadata;
 mod python;
 mod tidy;
+mod torch;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -46,6 +47,8 @@ enum Command {
     },
     /// The Python that tests and examples run in: PyTorch, TensorFlow, Keras and the SDK under target/python.
     Python(python::PythonArgs),
+    /// Builds the torchscript runtime with libtorch and runs its tests.
+    Torch,
 }
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Bench(bench) => bench::run(bench),
         Command::Faults { args } => faults::run(&args),
         Command::Python(args) => python::run(&args),
+        Command::Torch => torch::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -65,6 +65,8 @@ fn describe(site: &Site, order: &TaskOrder) -> Result<TrainerTask, Refusal> {
         },
         task_entry: work.task_entry,
         parameters: serde_json::from_str(&work.parameters).map_err(|e| bad("the job's parameters", e))?,
+        optimizer: None,
+        gpu: false,
         seed: work.seed,
         datasets: configured.map(|(name, path)| (name.clone(), path.clone())).collect(),
         result: RESULT.into(),

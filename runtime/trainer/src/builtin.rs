@@ -2,7 +2,7 @@
 
 use crate::{TaskError, TrainerResult, TrainerTask, classifier, echo};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::time::Instant;
 
 /// Does a task with the builtin trainer it names; adds `spend_time` in seconds.
@@ -24,10 +24,21 @@ pub fn run(task: &TrainerTask) -> Result<TrainerResult, TaskError> {
 }
 
 /// The job's parameters as a trainer's own type; an unknown one is refused with the list of those it knows.
-pub(crate) fn parameters<T: DeserializeOwned>(task: &TrainerTask) -> Result<T, TaskError> {
-    serde_path_to_error::deserialize(Value::Object(task.parameters.clone())).map_err(|e| {
+///
+/// # Errors
+/// [`TaskError::BadParameters`], with the parameter's name.
+pub fn parameters<T: DeserializeOwned>(task: &TrainerTask) -> Result<T, TaskError> {
+    settings(&task.parameters, "parameters")
+}
+
+/// The same of any object: `root` is what it is called.
+///
+/// # Errors
+/// [`TaskError::BadParameters`], with the setting's name.
+pub fn settings<T: DeserializeOwned>(object: &Map<String, Value>, root: &str) -> Result<T, TaskError> {
+    serde_path_to_error::deserialize(Value::Object(object.clone())).map_err(|e| {
         let path = e.path().to_string();
-        let field = if path == "." { "parameters".to_owned() } else { format!("parameters.{path}") };
+        let field = if path == "." { root.to_owned() } else { format!("{root}.{path}") };
         TaskError::BadParameters(format!("{field}: {}", e.into_inner()))
     })
 }

@@ -55,7 +55,7 @@ fn load(task: &TrainerTask, parameters: &Parameters, split: Split) -> Result<Dat
         Split::Test => (parameters.test_dataset.as_deref().or(train), "test_dataset"),
     };
     let path = dataset::choose(&task.datasets, name, parameter)?;
-    let Samples { values, labels } = dataset::load(path, split, parameters.expected())?;
+    let Samples { values, labels, .. } = dataset::load(path, split, parameters.expected())?;
     let samples = labels.len();
     let inputs = Tensor::from_vec(values, (samples, parameters.features), &Device::Cpu)?;
     Ok(Data { inputs, labels: Tensor::from_vec(labels, samples, &Device::Cpu)?, samples })

@@ -108,6 +108,8 @@ mod tests {
             work,
             task_entry: "echo".into(),
             parameters: serde_json::from_str(parameters).unwrap(),
+            optimizer: None,
+            gpu: false,
             seed,
             datasets: [].into(),
             result: dir.join("result.json"),
