@@ -11,7 +11,7 @@ use nsfl_tensor::TensorError;
 use nsfl_trainer::TaskError;
 use std::collections::BTreeMap;
 use std::path::Path;
-use tch::{Device, Tensor};
+use tch::{Device, TchError, Tensor};
 
 /// What this client kept of an earlier round, in the task's folder.
 const KEPT: &str = "state/scaffold.safetensors";
@@ -49,7 +49,8 @@ impl Correction {
         Ok(match federated {
             Federated::None => Self::None,
             Federated::FedProx { mu } => {
-                let start = state.trainable().map(|(_, w)| w.f_detach()?.f_copy()).collect::<Result<_, _>>()?;
+                let start =
+                    state.trainable().map(|(_, w)| Ok(w.f_detach()?.copy())).collect::<Result<_, TchError>>()?;
                 Self::FedProx { mu, start }
             }
             Federated::Scaffold => Self::Scaffold(Scaffold::new(state, controls, base, device)?),
@@ -106,7 +107,7 @@ impl Scaffold {
                 local.insert(name.to_owned(), c.f_zeros_like()?);
             }
             let own = Some(&local[name]).filter(|t| same(t)).ok_or_else(|| unfit(name.to_owned(), kept))?;
-            difference.push(c.f_sub(own)?.f_to_device(device)?);
+            difference.push(c.f_sub(own)?.f_to(device)?);
             sums.push(weight.f_detach()?.f_zeros_like()?);
         }
         Ok(Self { global, local, difference, sums, steps: 0 })
@@ -116,7 +117,7 @@ impl Scaffold {
         let steps = f64::from(self.steps.max(1));
         let mut travels: BTreeMap<String, Tensor> = BTreeMap::new();
         for ((name, _), sum) in state.trainable().zip(&self.sums) {
-            let new = sum.f_div_scalar(steps)?.f_to_device(Device::Cpu)?;
+            let new = sum.f_div_scalar(steps)?.f_to(Device::Cpu)?;
             let old = self.local.insert(name.to_owned(), new.shallow_clone());
             let change = old.map_or_else(|| Ok(new.shallow_clone()), |old| new.f_sub(&old))?;
             travels.insert(format!("{CONTROL}{name}"), self.global[name].f_add(&change)?);

@@ -20,7 +20,7 @@ pub(crate) fn measure(module: &mut Module, data: &Data, loss: Loss, device: Devi
     let (mut sum, mut right) = (0.0, Some(0.0));
     for start in (0..data.samples).step_by(BATCH) {
         let n = BATCH.min(data.samples - start);
-        let part = |t: &tch::Tensor| t.f_narrow(0, start as i64, n as i64)?.f_to_device(device);
+        let part = |t: &tch::Tensor| t.f_narrow(0, start as i64, n as i64)?.f_to(device);
         let (outputs, targets) = (module.forward(&part(&data.inputs)?)?, part(&data.targets)?);
         sum += number(&loss.mean(&outputs, &targets)?)? * n as f64;
         right = right.zip(loss.accuracy(&outputs, &targets)?).map(|(sum, share)| sum + share * n as f64);

@@ -2,7 +2,7 @@
 
 use crate::error::TorchError;
 use crate::module::Module;
-use nsfl_tensor::{DType, Layout, TensorError, WeightsView};
+use nsfl_tensor::{DType, Layout, WeightsView};
 use nsfl_trainer::TaskError;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -52,17 +52,22 @@ impl State {
     /// Copies a file's weights into the module; gives the control tensors that lie beside them, under the names of
     /// the tensors they belong to.
     pub(crate) fn read(&self, path: &Path) -> Result<BTreeMap<String, Tensor>, TorchError> {
-        let file = read(path)?;
-        let (controls, own): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            file.into_iter().partition(|(name, _)| name.starts_with(CONTROL));
         let unfit = |source| TaskError::Weights { path: path.to_owned(), source };
-        let found = layout(&own).map_err(|_| unfit(TensorError::Missing { tensor: String::new() }))?;
-        self.layout.check_same(&found).map_err(unfit)?;
-        tch::no_grad(|| {
-            own.iter().try_for_each(|(name, value)| self.tensors[name].shallow_clone().f_copy_(value).map(drop))
-        })?;
-        let bare = |(name, value): (String, Tensor)| (name[CONTROL.len()..].to_owned(), value);
-        Ok(controls.into_iter().map(bare).collect())
+        let bytes = bytes(path)?;
+        let view = WeightsView::parse(&bytes).map_err(unfit)?;
+        let own = view.layout().tensors().iter().filter(|t| !t.name.starts_with(CONTROL));
+        let own = Layout::new(own.map(|t| (t.name.clone(), t.dtype, t.shape.clone()))).map_err(unfit)?;
+        self.layout.check_same(&own).map_err(unfit)?;
+        let mut controls = BTreeMap::new();
+        for (i, spec) in view.layout().tensors().iter().enumerate() {
+            let value = tensor(&view, i)?;
+            if let Some(bare) = spec.name.strip_prefix(CONTROL) {
+                controls.insert(bare.to_owned(), value);
+            } else {
+                tch::no_grad(|| self.tensors[&spec.name].shallow_clone().f_copy_(&value))?;
+            }
+        }
+        Ok(controls)
     }
 
     /// Writes the module's tensors, and `more`, whole or not at all.
@@ -74,24 +79,29 @@ impl State {
 
 /// The tensors of a safetensors file.
 pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, TorchError> {
-    let failed = |source| TaskError::File { path: path.to_owned(), action: "read", source };
-    let bytes = std::fs::read(path).map_err(failed)?;
-    let unfit = |source| TaskError::Weights { path: path.to_owned(), source };
-    let view = WeightsView::parse(&bytes).map_err(unfit)?;
+    let bytes = bytes(path)?;
+    let view = WeightsView::parse(&bytes).map_err(|source| TaskError::Weights { path: path.to_owned(), source })?;
     tensors(&view)
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, TaskError> {
+    std::fs::read(path).map_err(|source| TaskError::File { path: path.to_owned(), action: "read", source })
 }
 
 /// Copies of a file's tensors.
 pub(crate) fn tensors(view: &WeightsView<'_>) -> Result<BTreeMap<String, Tensor>, TorchError> {
-    let tensor = |(i, spec): (usize, &nsfl_tensor::TensorSpec)| {
-        let Some((_, kind)) = KINDS.iter().find(|(dtype, _)| *dtype == spec.dtype) else {
-            let problem = format!("tensor '{}' has the data type {}, which libtorch lacks", spec.name, spec.dtype);
-            return Err(TorchError::Computation(problem));
-        };
-        let shape: Vec<i64> = spec.shape.iter().map(|n| i64::try_from(*n).unwrap_or(i64::MAX)).collect();
-        Ok((spec.name.clone(), Tensor::f_from_data_size(view.tensor(i), &shape, *kind)?))
+    let specs = view.layout().tensors().iter().enumerate();
+    specs.map(|(i, spec)| Ok((spec.name.clone(), tensor(view, i)?))).collect()
+}
+
+fn tensor(view: &WeightsView<'_>, index: usize) -> Result<Tensor, TorchError> {
+    let spec = &view.layout().tensors()[index];
+    let Some((_, kind)) = KINDS.iter().find(|(dtype, _)| *dtype == spec.dtype) else {
+        let problem = format!("tensor '{}' has the data type {}, which libtorch lacks", spec.name, spec.dtype);
+        return Err(TorchError::Computation(problem));
     };
-    view.layout().tensors().iter().enumerate().map(tensor).collect()
+    let shape: Vec<i64> = spec.shape.iter().map(|n| i64::try_from(*n).unwrap_or(i64::MAX)).collect();
+    Ok(Tensor::f_from_data_size(view.tensor(index), &shape, *kind)?)
 }
 
 /// Writes a safetensors file beside its place, then renames it.
@@ -102,7 +112,7 @@ pub(crate) fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<(
     let mut file = BufWriter::with_capacity(256 * 1024, File::create(&partial).map_err(failed)?);
     file.write_all(&layout.header_bytes()).map_err(failed)?;
     for spec in layout.tensors() {
-        let tensor = tensors[&spec.name].f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
+        let tensor = tensors[&spec.name].f_detach()?.f_to(tch::Device::Cpu)?.f_contiguous()?;
         let mut bytes = vec![0; spec.range.len()];
         tensor.f_copy_data_u8(&mut bytes, spec.elements())?;
         file.write_all(&bytes).map_err(failed)?;

@@ -31,7 +31,7 @@ pub(crate) fn train(
         rng.shuffle(&mut order);
         for batch in batches(&order, parameters.batch_size()) {
             let index = Tensor::f_from_slice(batch)?;
-            let part = |t: &Tensor| t.f_index_select(0, &index)?.f_to_device(device);
+            let part = |t: &Tensor| t.f_index_select(0, &index)?.f_to(device);
             let outputs = module.forward(&part(&data.inputs)?)?;
             optimizer.zero_grad()?;
             parameters.loss.mean(&outputs, &part(&data.targets)?)?.f_backward()?;

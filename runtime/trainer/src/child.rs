@@ -2,7 +2,7 @@
 
 use crate::error::chain;
 use crate::task::Outcome;
-use crate::{TaskError, TrainerFailure, TrainerResult, TrainerTask, builtin};
+use crate::{TrainerFailure, TrainerResult, TrainerTask};
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,9 +11,10 @@ use std::process::ExitCode;
 pub(crate) const TETHER: &str = "NSFL_TRAINER_TETHER";
 
 /// Does the task in this file with a builtin trainer: what `nsfl-node trainer --task FILE` calls.
+#[cfg(feature = "builtin")]
 #[must_use]
 pub fn child_main(task_file: &Path) -> ExitCode {
-    child_main_with(task_file, |task| builtin::run(task).map_err(TaskError::into_failure))
+    child_main_with(task_file, |task| crate::run(task).map_err(crate::TaskError::into_failure))
 }
 
 /// Does the task in this file with `run`. Ends with 0 when it is done, 1 when the result file says why not, 2 when

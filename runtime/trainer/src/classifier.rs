@@ -5,7 +5,6 @@
 mod network;
 mod parameters;
 
-use crate::builtin;
 use crate::dataset::{self, Samples, Split};
 use crate::rng::Rng;
 use crate::{TaskError, TrainerTask, Work};
@@ -19,7 +18,7 @@ use parameters::Parameters;
 const MEASURE_BATCH: usize = 1024;
 
 pub(crate) fn run(task: &TrainerTask) -> Result<Metrics, TaskError> {
-    let parameters: Parameters = builtin::parameters(task)?;
+    let parameters: Parameters = crate::parameters(task)?;
     parameters.check()?;
     match &task.work {
         Work::Init { out_weights } => {

@@ -4,22 +4,31 @@
 //! [`spawn`] is the daemon's side, [`child_main`] the child's; between them lie a task file, a result file and
 //! weights as safetensors files. Takes no learning decision, knows no job and no round.
 
+#[cfg(feature = "builtin")]
 mod builtin;
 mod child;
+#[cfg(feature = "builtin")]
 mod classifier;
 pub mod dataset;
 pub mod digits;
+#[cfg(feature = "builtin")]
 mod echo;
 mod error;
 mod rng;
+mod settings;
 mod spawn;
 mod task;
+#[cfg(feature = "builtin")]
 mod weights;
 
-pub use builtin::{parameters, run, settings};
-pub use child::{child_main, child_main_with};
+#[cfg(feature = "builtin")]
+pub use builtin::run;
+#[cfg(feature = "builtin")]
+pub use child::child_main;
+pub use child::child_main_with;
 pub use dataset::{DatasetError, sample_count};
 pub use error::{TaskError, TrainerError};
 pub use rng::Rng;
+pub use settings::{parameters, settings};
 pub use spawn::{TrainerChild, TrainerCommand, spawn};
 pub use task::{TaskFileError, TrainerFailure, TrainerResult, TrainerTask, Work};

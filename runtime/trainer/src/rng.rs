@@ -18,7 +18,7 @@ impl Rng {
     /// Two independent uniform numbers in [−half_width, half_width): 24 bits each.
     #[inline]
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "24 bits fit an f32")]
-    pub(crate) fn uniform_pair(&mut self, half_width: f32) -> [f32; 2] {
+    pub fn uniform_pair(&mut self, half_width: f32) -> [f32; 2] {
         let bits = self.0.next_u64();
         [bits as i32 >> 8, (bits >> 32) as i32 >> 8].map(|x| x as f32 * (half_width / 8_388_608.0))
     }
