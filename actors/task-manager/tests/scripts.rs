@@ -328,9 +328,11 @@ echo '{"version":1,"outcome":"done","metrics":{"sample_num":30}}' > result.json"
     let config = r#"{"script_path": "scripts", "train": {"entry": "model.pt", "params": {"epochs": 5, "loss": "mse"}}}"#;
     std::fs::write(world.path("task.json"), config).unwrap();
     let parameters = r#"{"epochs": 7}"#.to_owned();
-    run(&world, TaskOrder { runtime: Runtime::Torchscript, parameters, ..task(&world, &train(1)) }).await;
+    let optimizer = Some(r#"{"name": "fedprox", "mu": 0.6}"#.to_owned());
+    run(&world, TaskOrder { runtime: Runtime::Torchscript, parameters, optimizer, ..task(&world, &train(1)) }).await;
     world.done(&train(1)).await;
     let seen: serde_json::Value = serde_json::from_slice(&std::fs::read(world.path("seen.json")).unwrap()).unwrap();
     assert_eq!(seen["task_entry"], world.path("scripts/model.pt").to_str().unwrap());
     assert_eq!(seen["parameters"], serde_json::json!({"epochs": 7, "loss": "mse"}));
+    assert_eq!(seen["optimizer"], serde_json::json!({"name": "fedprox", "mu": 0.6}));
 }
