@@ -215,7 +215,7 @@ fn optimizer(work: &Work) -> Result<Option<Map<String, Value>>, Refusal> {
 
 /// Tells a task's progress on.
 fn tell(task: &Assignment) -> impl FnMut(script::Progress) {
-    |script::Progress { done, message, metrics }| (task.progress)(Progress { done, message, metrics })
+    move |script::Progress { done, message, metrics }| (task.progress)(Progress { done, message, metrics })
 }
 
 /// The job's parameters.

@@ -74,7 +74,7 @@ fn the_client_sample_is_the_defaults_and_shows_every_key() {
 fn what_the_samples_show_commented_out_is_accepted_too() {
     for (name, lines) in [
         ("server.toml", &["# [rest.tls]", "# certificate = \"rest.crt\"", "# key = \"rest.key\""][..]),
-        ("client.toml", &["# digits = \"data/digits.csv\""]),
+        ("client.toml", &["# digits = \"data/digits.csv\"", "# digits = \"tasks/digits.json\""]),
     ] {
         let mut text = std::fs::read_to_string(conf(name)).unwrap();
         for line in lines {
@@ -90,6 +90,7 @@ fn what_the_samples_show_commented_out_is_accepted_too() {
         } else {
             let config = ClientConfig::load_with(Some(&file), NO_ENV, NO_FLAGS).unwrap();
             assert_eq!(config.datasets["digits"], dir.path().join("data/digits.csv"));
+            assert_eq!(config.tasks["digits"], dir.path().join("tasks/digits.json"));
         }
     }
 }
