@@ -151,6 +151,7 @@ impl TaskManager {
         if let Some(name) = order.datasets.iter().find(|name| !config.datasets.contains_key(*name)) {
             return refuse(Code::BadDataset, format!("data set '{name}' is not configured here"));
         }
+        config.trainer.check(order)?;
         if self.roster.len() >= MAX_HELD {
             return refuse(Code::Busy, format!("{MAX_HELD} tasks are held already"));
         }

@@ -1,29 +1,45 @@
 //! A task order between its two forms: as it crosses the link, and as the task machine keeps it.
 
 use nsfl_messages::wire::{Scripts, TaskOrder, TaskReport};
-use nsfl_types::{BlobRef, Resource, Runtime, TaskKey};
+use nsfl_types::{BlobRef, Code, Refusal, Resource, Runtime, TaskKey};
 use nsfl_workflow::Report;
 use serde::{Deserialize, Serialize};
 
-/// What of an order the machine keeps without looking into it.
+/// What of an order the machine keeps without looking into it: what the trainer needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Work {
-    pub(crate) runtime: Runtime,
-    pub(crate) task_entry: String,
+pub struct Work {
+    /// What runs it.
+    pub runtime: Runtime,
+    /// Name of a task configured on the client; empty when `scripts` come with it.
+    pub task_entry: String,
+    /// Scripts sent with the job.
     #[serde(default)]
-    pub(crate) scripts: Option<Scripts>,
+    pub scripts: Option<Scripts>,
+    /// What the job's extender broadcasts this round: a zip.
     #[serde(default)]
-    pub(crate) inputs: Option<BlobRef>,
+    pub inputs: Option<BlobRef>,
+    /// Who submitted the job.
     #[serde(default)]
-    pub(crate) author: String,
+    pub author: String,
     /// A JSON object with a name, as text.
     #[serde(default)]
-    pub(crate) optimizer: Option<String>,
+    pub optimizer: Option<String>,
     /// A JSON object, as text.
-    pub(crate) parameters: String,
-    pub(crate) datasets: Vec<String>,
-    pub(crate) resource: Resource,
-    pub(crate) seed: u64,
+    pub parameters: String,
+    /// Data sets it needs.
+    pub datasets: Vec<String>,
+    /// What it needs of the client.
+    pub resource: Resource,
+    /// Decides everything random.
+    pub seed: u64,
+}
+
+impl Work {
+    /// From what the machine has kept.
+    pub(crate) fn of(order: &nsfl_workflow::TaskOrder) -> Result<Self, Refusal> {
+        let bad = |e| Refusal::new(Code::BadDocument, format!("the task's record: {e}"));
+        serde_json::from_str(&order.spec).map_err(bad)
+    }
 }
 
 /// The order for the machine.

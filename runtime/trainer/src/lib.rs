@@ -13,6 +13,7 @@ mod echo;
 mod error;
 pub mod launch;
 mod rng;
+pub mod script;
 mod spawn;
 mod task;
 mod weights;

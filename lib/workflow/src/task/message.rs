@@ -11,7 +11,7 @@ pub struct TaskOrder {
     pub key: TaskKey,
     /// The model to start from.
     pub base: BlobRef,
-    /// How long the trainer may take, in milliseconds.
+    /// How long the trainer may take, in milliseconds. It keeps to that by itself.
     pub timeout_ms: u64,
     /// What the trainer is told, as JSON text; the machine does not look into it.
     pub spec: String,
@@ -96,6 +96,8 @@ pub enum TaskEffect {
     Upload { blobs: Vec<BlobRef> },
     /// Send this to the coordinator.
     Report { report: Report },
+    /// Take over what the task's script wants to find again in later rounds. May have been done already.
+    KeepState,
     /// Remove the task and its files.
     Forget,
 }

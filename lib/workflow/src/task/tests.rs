@@ -47,8 +47,25 @@ fn offering() -> TaskMachine {
 fn an_update_is_uploaded_then_reported_then_forgotten_when_acknowledged() {
     let mut task = offering();
     assert_eq!(feed(&mut task, NOW, TaskInput::Uploaded), [DONE()]);
-    assert_eq!(feed(&mut task, NOW, TaskInput::Acked), [TaskEffect::Forget]);
+    assert_eq!(feed(&mut task, NOW, TaskInput::Acked), [TaskEffect::KeepState, TaskEffect::Forget]);
     assert_eq!(feed(&mut task, NOW, TaskInput::Acked), []);
+}
+
+#[test]
+fn state_is_kept_for_an_accepted_update_only() {
+    let keeps = |task: &mut TaskMachine, answer| feed(task, NOW, answer).contains(&TaskEffect::KeepState);
+    assert!(keeps(&mut offering(), TaskInput::Acked));
+    assert!(!keeps(&mut offering(), TaskInput::Refused { code: Code::Late }));
+    assert!(!keeps(&mut offering(), TaskInput::Cancelled));
+    let ended = |outcome| {
+        let mut task = running();
+        feed(&mut task, NOW, TaskInput::TrainerEnded { outcome });
+        task
+    };
+    let measured = Outcome::Done { update: UpdateRef { blob: None, ..update() } };
+    assert!(!keeps(&mut ended(measured), TaskInput::Acked), "an evaluation");
+    let failed = Outcome::Failed { code: Code::ScriptExit, reason: String::new(), cause: None };
+    assert!(!keeps(&mut ended(failed), TaskInput::Acked), "a failure");
 }
 
 #[test]
@@ -81,15 +98,16 @@ fn an_outcome_is_handed_in_again_until_it_is_answered() {
 }
 
 #[test]
-fn a_trainer_that_takes_too_long_is_killed_and_reported() {
+fn a_trainer_that_does_not_end_by_itself_is_killed_and_reported() {
     let mut task = running();
-    assert_eq!(feed(&mut task, NOW.plus_ms(499), TaskInput::Tick), []);
-    let effects = feed(&mut task, NOW.plus_ms(500), TaskInput::Tick);
-    let reason = "the trainer did not end within 500 ms".to_owned();
+    let late = 500 + PATIENCE_MS;
+    assert_eq!(feed(&mut task, NOW.plus_ms(late - 1), TaskInput::Tick), []);
+    let effects = feed(&mut task, NOW.plus_ms(late), TaskInput::Tick);
+    let reason = "the trainer did not end within 500 ms, and not when told to".to_owned();
     let report = Report::Failed { code: Code::TrainerTimeout, reason, cause: None };
     assert_eq!(effects, [TaskEffect::KillTrainer, TaskEffect::Report { report }]);
     let ended = TaskInput::TrainerEnded { outcome: Outcome::Done { update: update() } };
-    assert_eq!(feed(&mut task, NOW.plus_ms(501), ended), [], "its end is no news");
+    assert_eq!(feed(&mut task, NOW.plus_ms(late + 1), ended), [], "its end is no news");
 }
 
 #[test]
@@ -130,11 +148,14 @@ fn after_a_restart_a_result_is_kept_and_a_trainer_starts_again() {
     feed(&mut uploaded, NOW, TaskInput::Uploaded);
     assert_eq!(resumed(uploaded).0, [DONE()]);
     let started = vec![TaskEffect::StartTrainer, TaskEffect::Report { report: Report::Started }];
-    assert_eq!(resumed(running()), (started, Some(Timestamp(5500))), "with its full time");
+    assert_eq!(resumed(running()), (started, Some(Timestamp(5500 + PATIENCE_MS))), "with its full time");
     assert_eq!(resumed(accepted()).0, [TaskEffect::Fetch { base: order().base }]);
     let mut ended = running();
     feed(&mut ended, NOW, TaskInput::Cancelled);
     assert_eq!(resumed(ended), (vec![TaskEffect::Forget], None));
+    let mut accepted = offering();
+    feed(&mut accepted, NOW, TaskInput::Acked);
+    assert_eq!(resumed(accepted), (vec![TaskEffect::KeepState, TaskEffect::Forget], None), "both are owed still");
 }
 
 #[test]

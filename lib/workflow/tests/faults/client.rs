@@ -95,7 +95,7 @@ impl Client {
             match effect {
                 TaskEffect::Fetch { .. } => out.push(own(TaskInput::Fetched)),
                 TaskEffect::StartTrainer => out.push(own(TaskInput::TrainerEnded { outcome: self.train(key) })),
-                TaskEffect::KillTrainer => {}
+                TaskEffect::KillTrainer | TaskEffect::KeepState => {}
                 TaskEffect::Upload { .. } => out.push(own(TaskInput::Uploaded)),
                 TaskEffect::Report { report } => out.push(Out::ToServer(as_input(key.clone(), report))),
                 TaskEffect::Forget => drop(self.tasks.remove(key)),

@@ -1,0 +1,130 @@
+//! Tasks that run a script of a framework: what is configured, what comes with the job, the folder between the script and
+//! the daemon, the processes, and why a script failed. It makes no delta and stores nothing.
+
+mod command;
+mod configuration;
+mod folder;
+mod log;
+mod outcome;
+mod package;
+
+pub use configuration::{Program, Stage};
+pub use folder::{Facts, Progress, TaskFolder, open};
+pub use outcome::ScriptFailure;
+pub use package::{inside, pack, unpack};
+
+use crate::launch::{Ending, LaunchSpec, Launcher, Limits, Sandbox, Worker};
+use command::{CommandLine, Environment};
+use nsfl_types::{Code, Metrics, Refusal};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+/// How often a script's progress is looked for, and told at most.
+const LOOK: Duration = Duration::from_millis(250);
+const TELL: Duration = Duration::from_secs(1);
+
+/// A script's task.
+#[derive(Debug, Clone)]
+pub struct ScriptTask {
+    /// Its folder.
+    pub folder: TaskFolder,
+    /// What the script can learn of it.
+    pub facts: Facts,
+    /// What is run.
+    pub program: Program,
+    /// The job's parameters.
+    pub parameters: Map<String, Value>,
+    /// Data set name to path.
+    pub datasets: BTreeMap<String, PathBuf>,
+    /// Longest time, by the order; the configuration may set less.
+    pub timeout: Duration,
+    /// From the request to end until it is killed.
+    pub grace: Duration,
+    /// Variables of the daemon's environment that it may see beside the usual ones.
+    pub environment: Vec<String>,
+    /// What its processes may use.
+    pub limits: Limits,
+    /// What they see.
+    pub sandbox: Option<Sandbox>,
+}
+
+impl ScriptTask {
+    /// Describes the task in its folder, which must exist. Weights, inputs and state are then put into it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn prepare(&self) -> std::io::Result<()> {
+        self.folder.prepare(&self.facts, &self.datasets)
+    }
+
+    /// Runs the script to its end, and says what it has measured; when training, its weights are there too. `tell` is
+    /// told how far it is, every second at most. Dropping the future kills all its processes.
+    ///
+    /// # Errors
+    /// The script could not be started, failed, or handed over nothing that can be used.
+    pub async fn run(&self, launcher: &Launcher, tell: impl FnMut(Progress)) -> Result<Metrics, ScriptFailure> {
+        let mut launched = launcher.launch(self.spec()?)?;
+        let timeout = self.program.stage.timeout.map_or(self.timeout, |own| own.min(self.timeout));
+        let deadline = Instant::now() + timeout;
+        let mut is_late = false;
+        let mut watch = Watch { folder: &self.folder, tell, seen: None, told: None };
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ending: Ending = loop {
+            tokio::select! {
+                ending = launched.wait() => break ending?,
+                () = sleep_until(deadline), if !is_late => {
+                    is_late = true;
+                    launched.terminate(self.grace);
+                }
+                _ = look.tick() => watch.look(),
+            }
+        };
+        if is_late { Err(self.late(timeout, &ending)) } else { self.judge(&ending) }
+    }
+
+    fn spec(&self) -> Result<LaunchSpec, Refusal> {
+        let inherited = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        let environment = Environment::new(&self.facts, self.folder.path(), inherited, &self.environment)
+            .map_err(|e| Refusal::new(Code::TrainerStart, format!("no free port for the workers: {e}")))?;
+        let line = CommandLine::of(&self.program, &self.parameters, &environment.path())?;
+        let worker = |index| Worker {
+            program: line.program.to_string_lossy().into_owned(),
+            args: line.args.clone(),
+            env: environment.of_worker(index),
+            output: self.folder.path().join(TaskFolder::log_of(index)),
+        };
+        Ok(LaunchSpec {
+            workers: (0..self.facts.worker_num).map(worker).collect(),
+            cwd: self.program.folder.clone(),
+            folder: self.folder.path().to_owned(),
+            limits: self.limits.clone(),
+            sandbox: self.sandbox.clone(),
+        })
+    }
+}
+
+/// Looks at a script's progress and tells what is new of it.
+struct Watch<'a, F> {
+    folder: &'a TaskFolder,
+    tell: F,
+    seen: Option<Progress>,
+    told: Option<Instant>,
+}
+
+impl<F: FnMut(Progress)> Watch<'_, F> {
+    fn look(&mut self) {
+        if self.told.is_some_and(|at| at.elapsed() < TELL) {
+            return;
+        }
+        let Some(progress) = self.folder.progress() else { return };
+        if self.seen.as_ref() != Some(&progress) {
+            self.told = Some(Instant::now());
+            self.seen = Some(progress.clone());
+            (self.tell)(progress);
+        }
+    }
+}
