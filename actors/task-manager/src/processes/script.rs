@@ -4,7 +4,6 @@ use super::{Processes, blocking, not_started, parameters};
 use crate::trainer::{Assignment, Failure, Progress};
 use bytes::Bytes;
 use nsfl_store::StoreError;
-use nsfl_trainer::launch::Limits;
 use nsfl_trainer::script::{Facts, ScriptFailure, ScriptTask, TaskFolder, pack, unpack};
 use nsfl_types::{BlobRef, Code, Refusal, TaskKind};
 use nsfl_workflow::UpdateRef;
@@ -46,6 +45,7 @@ async fn describe(trainer: &Processes, task: &Assignment) -> Result<ScriptTask, 
     let (key, work, rules) = (&task.key, &task.work, &trainer.config.scripts);
     let optimizer = work.optimizer.as_deref().map(serde_json::from_str).transpose();
     let optimizer = optimizer.map_err(|e| Refusal::new(Code::BadDocument, format!("the job's optimizer: {e}")))?;
+    let program = trainer.program(task).await?;
     Ok(ScriptTask {
         folder: TaskFolder::at(&task.folder),
         facts: Facts {
@@ -60,14 +60,14 @@ async fn describe(trainer: &Processes, task: &Assignment) -> Result<ScriptTask, 
             worker_num: work.resource.worker_num.max(1),
             optimizer,
         },
-        program: trainer.program(task).await?,
         parameters: parameters(work)?,
         datasets: task.datasets.clone(),
         timeout: task.timeout,
         grace: rules.grace,
         environment: rules.environment.clone(),
-        limits: Limits { folder: Some(rules.quota), output: rules.log, ..Limits::default() },
-        sandbox: None,
+        limits: rules.confinement.limits(task, rules.quota, rules.log),
+        sandbox: rules.confinement.sandbox(task, &program),
+        program,
     })
 }
 

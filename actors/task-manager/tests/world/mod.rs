@@ -12,7 +12,7 @@ use nsfl_messages::wire::{
 };
 use nsfl_store::memory::{MemoryBlobStore, MemoryTaskStore};
 use nsfl_store::{BlobStore, BlobWriter, Owner, put_bytes};
-use nsfl_task_manager::{SiteConfig, client_tree};
+use nsfl_task_manager::{Admission, SiteConfig, client_tree};
 use nsfl_tensor::{DType, Layout};
 use nsfl_trainer::TrainerCommand;
 use nsfl_transport::provision::{Authority, PemPair, Validity};
@@ -104,6 +104,7 @@ pub async fn world_with(script: &str, adjust: impl FnOnce(&mut SiteConfig)) -> W
         blobs: blobs.clone(),
         tasks: Arc::new(MemoryTaskStore::default()),
         sweep: Duration::from_millis(50),
+        admission: Admission::default(),
     };
     adjust(&mut site);
     let mut world = World {
@@ -337,7 +338,7 @@ fn info() -> ClientInfo {
         runtimes: vec![Runtime::Builtin],
         label: String::new(),
         max_tasks: 1,
-        resource: Resource { worker_num: 1, cpu: 1.0, gpu: 0.0, memory_mb: 1.0 },
+        resource: Resource { worker_num: 1, cpu: 1.0, gpu: 0.0, memory_mb: 1000.0 },
         datasets: [("digits".to_owned(), 30)].into(),
     }
 }
