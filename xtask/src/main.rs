@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`. Nothing here is part of the product.
+//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`, `python`, `torch`. Nothing
+//! here is part of the product.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool that talks to the terminal")]
 
 mod bench;
@@ -6,7 +7,9 @@ mod ci;
 mod faults;
 mod layers;
 mod metadata;
+mod python;
 mod tidy;
+mod torch;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -42,6 +45,10 @@ enum Command {
         #[arg(allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// The Python that tests and examples run in: PyTorch, TensorFlow, Keras and the SDK under target/python.
+    Python(python::PythonArgs),
+    /// Builds the torchscript runtime with libtorch and runs its tests.
+    Torch,
 }
 
 fn main() -> ExitCode {
@@ -52,6 +59,8 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Bench(bench) => bench::run(bench),
         Command::Faults { args } => faults::run(&args),
+        Command::Python(args) => python::run(&args),
+        Command::Torch => torch::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,22 +5,23 @@ mod confine;
 mod logs;
 mod native;
 mod packages;
-mod script;
+mod scripted;
 mod state;
 
 use crate::order::Work;
 use crate::site::remove_folder;
-use crate::trainer::{Assignment, Failure, Trainer};
+use crate::trainer::{Assignment, Failure, Progress, Trainer};
 use async_trait::async_trait;
 pub use confine::{Confinement, SandboxRules};
 use logs::Logs;
 use nsfl_messages::wire::TaskOrder;
 use nsfl_trainer::TrainerCommand;
 use nsfl_trainer::launch::Launcher;
-use nsfl_trainer::script::{Program, inside};
+use nsfl_trainer::script::{self, Program, TaskFolder, inside};
 use nsfl_types::{BlobRef, Code, Refusal, Runtime, TaskKey};
 use nsfl_workflow::{Outcome, UpdateRef};
 use packages::Packages;
+use serde_json::{Map, Value};
 use state::Kept;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -129,9 +130,16 @@ impl Processes {
                 let timeout = program.stage.timeout.map_or(task.timeout, |own| own.min(task.timeout));
                 let parameters = program.parameters(&parameters(&task.work)?);
                 let described = native::describe(task, &module.to_string_lossy(), parameters)?;
+                let (kept, key, folder) = (self.kept.clone(), task.key.clone(), TaskFolder::at(&task.folder));
+                let given = blocking(move || {
+                    std::fs::create_dir_all(folder.new_state())?;
+                    std::fs::create_dir_all(folder.state())?;
+                    kept.give(&key, &folder.state())
+                });
+                given.await?.map_err(|e| not_started("the task's folder was not filled", &e))?;
                 native::run(&self.config.torchscript, task, described, timeout).await
             }
-            Runtime::Pytorch | Runtime::Tensorflow => script::run(self, task).await,
+            Runtime::Pytorch | Runtime::Tensorflow => scripted::run(self, task).await,
         }
     }
 
@@ -204,8 +212,19 @@ impl Trainer for Processes {
     }
 }
 
+/// The job's federated optimizer.
+fn optimizer(work: &Work) -> Result<Option<Map<String, Value>>, Refusal> {
+    let parsed = work.optimizer.as_deref().map(serde_json::from_str).transpose();
+    parsed.map_err(|e| Refusal::new(Code::BadDocument, format!("the job's optimizer: {e}")))
+}
+
+/// Tells a task's progress on.
+fn tell(task: &Assignment) -> impl FnMut(script::Progress) {
+    |script::Progress { done, message, metrics }| (task.progress)(Progress { done, message, metrics })
+}
+
 /// The job's parameters.
-fn parameters(work: &Work) -> Result<serde_json::Map<String, serde_json::Value>, Refusal> {
+fn parameters(work: &Work) -> Result<Map<String, Value>, Refusal> {
     serde_json::from_str(&work.parameters)
         .map_err(|e| Refusal::new(Code::BadDocument, format!("the job's parameters: {e}")))
 }

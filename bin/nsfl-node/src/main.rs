@@ -4,6 +4,7 @@
 mod check;
 mod cli;
 mod client;
+mod confine;
 mod exit;
 mod fsck;
 mod newer;

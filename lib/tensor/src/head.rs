@@ -131,7 +131,8 @@ mod tests {
             b"PK\x03\x04 a pickle of torch".to_vec(),
             vec![0xff; 64],
         ];
-        files.extend((0..files[1].len()).map(|len| files[1][..len].to_vec()));
+        let whole = files[1].clone();
+        files.extend((0..whole.len()).map(|len| whole[..len].to_vec()));
         for file in files {
             match (parse(&file), WeightsView::parse(&file)) {
                 (Ok(head), Ok(view)) => {

@@ -37,6 +37,7 @@ pub enum TaskError {
     #[error("the training diverged: the loss is {0} (a smaller learning_rate may help)")]
     Diverged(f64),
     /// The arithmetic itself.
+    #[cfg(feature = "builtin")]
     #[error("the computation failed")]
     Computation(#[from] candle_core::Error),
 }
@@ -49,7 +50,9 @@ impl TaskError {
             Self::BadParameters(_) => Code::BadDocument,
             Self::Dataset(_) => Code::BadDataset,
             Self::Weights { source, .. } => source.code(),
-            Self::File { .. } | Self::Diverged(_) | Self::Computation(_) => Code::TrainerFailed,
+            Self::File { .. } | Self::Diverged(_) => Code::TrainerFailed,
+            #[cfg(feature = "builtin")]
+            Self::Computation(_) => Code::TrainerFailed,
         }
     }
 

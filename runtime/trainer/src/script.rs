@@ -7,11 +7,13 @@ mod folder;
 mod log;
 mod outcome;
 mod package;
+mod progress;
 
 pub use configuration::{Program, Stage};
-pub use folder::{Facts, Progress, TaskFolder, open};
+pub use folder::{Facts, TaskFolder, open};
 pub use outcome::ScriptFailure;
 pub use package::{inside, pack, unpack};
+pub use progress::{Progress, watching};
 
 use crate::launch::{Ending, LaunchSpec, Launcher, Limits, Sandbox, Worker};
 use command::{CommandLine, Environment};
@@ -20,11 +22,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-
-/// How often a script's progress is looked for, and told at most.
-const LOOK: Duration = Duration::from_millis(250);
-const TELL: Duration = Duration::from_secs(1);
+use tokio::time::{Instant, sleep_until};
 
 /// A script's task.
 #[derive(Debug, Clone)]
@@ -70,19 +68,16 @@ impl ScriptTask {
         let timeout = self.program.stage.timeout.map_or(self.timeout, |own| own.min(self.timeout));
         let deadline = Instant::now() + timeout;
         let mut is_late = false;
-        let mut watch = Watch { folder: &self.folder, tell, seen: None, told: None };
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let ending: Ending = loop {
+        let ends = async {
             tokio::select! {
-                ending = launched.wait() => break ending?,
-                () = sleep_until(deadline), if !is_late => {
-                    is_late = true;
-                    launched.terminate(self.grace);
-                }
-                _ = look.tick() => watch.look(),
+                ending = launched.wait() => return ending,
+                () = sleep_until(deadline) => {}
             }
+            is_late = true;
+            launched.terminate(self.grace);
+            launched.wait().await
         };
+        let ending = watching(&self.folder, tell, ends).await?;
         if is_late { Err(self.late(timeout, &ending)) } else { self.judge(&ending) }
     }
 
@@ -104,27 +99,5 @@ impl ScriptTask {
             limits: self.limits.clone(),
             sandbox: self.sandbox.clone(),
         })
-    }
-}
-
-/// Looks at a script's progress and tells what is new of it.
-struct Watch<'a, F> {
-    folder: &'a TaskFolder,
-    tell: F,
-    seen: Option<Progress>,
-    told: Option<Instant>,
-}
-
-impl<F: FnMut(Progress)> Watch<'_, F> {
-    fn look(&mut self) {
-        if self.told.is_some_and(|at| at.elapsed() < TELL) {
-            return;
-        }
-        let Some(progress) = self.folder.progress() else { return };
-        if self.seen.as_ref() != Some(&progress) {
-            self.told = Some(Instant::now());
-            self.seen = Some(progress.clone());
-            (self.tell)(progress);
-        }
     }
 }

@@ -1,7 +1,8 @@
 //! A task of a trainer that speaks our own task and result files: the builtin ones, and that of runtime `torchscript`.
 
-use super::not_started;
+use super::{not_started, optimizer, tell};
 use crate::trainer::{Assignment, Failure};
+use nsfl_trainer::script::{TaskFolder, watching};
 use nsfl_trainer::{TrainerCommand, TrainerError, TrainerTask, spawn};
 use nsfl_types::{Refusal, TaskKind};
 use nsfl_workflow::UpdateRef;
@@ -21,6 +22,8 @@ pub(super) fn describe(task: &Assignment, entry: &str, parameters: Map<String, V
         },
         task_entry: entry.to_owned(),
         parameters,
+        optimizer: optimizer(&task.work)?,
+        gpu: task.work.resource.gpu > 0.0,
         seed: task.work.seed,
         datasets: task.datasets.clone(),
         result: RESULT.into(),
@@ -38,7 +41,8 @@ pub(super) async fn run(
     let lent = task.blobs.lend(task.base.digest, &task.folder.join(BASE)).await;
     lent.map_err(|e| not_started("the model was not handed to the trainer", &e))?;
     let mut child = spawn(command, &task.folder, &described, timeout).map_err(|e| why(&e))?;
-    let metrics = child.wait().await.map_err(|e| why(&e))?.metrics;
+    let ended = watching(&TaskFolder::at(&task.folder), tell(task), child.wait()).await;
+    let metrics = ended.map_err(|e| why(&e))?.metrics;
     let blob = match task.key.kind {
         TaskKind::Train => Some(task.update(&task.folder, WEIGHTS).await?),
         TaskKind::Evaluate => None,

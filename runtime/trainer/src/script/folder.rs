@@ -1,6 +1,7 @@
 //! The folder of a script's task: what the daemon puts in before, and what it takes out after. The script may have put
 //! anything there: what is read is a plain file of bounded size, never what a link points to.
 
+use super::progress::Progress;
 use crate::launch::open_beneath;
 use nsfl_types::{Code, Metrics, Refusal, Runtime};
 use serde::{Deserialize, Serialize};
@@ -125,8 +126,7 @@ impl TaskFolder {
 
     /// The newest progress that can be read.
     pub(crate) fn progress(&self) -> Option<Progress> {
-        let progress: Progress = serde_json::from_str(&self.json("out/progress.json").ok()??).ok()?;
-        Some(progress.bounded())
+        Progress::parse(&self.json("out/progress.json").ok()??)
     }
 
     /// The committed metrics; `None` when there are none.
@@ -233,37 +233,6 @@ impl ScriptError {
         ];
         OWN.into_iter().find(|code| code.as_str() == self.code).unwrap_or(Code::ScriptException)
     }
-}
-
-/// How far a script is, in its own words.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Progress {
-    /// 0 to 1.
-    #[serde(default)]
-    pub done: Option<f64>,
-    /// A sentence.
-    #[serde(default, deserialize_with = "or_empty")]
-    pub message: String,
-    /// Numbers so far.
-    #[serde(default)]
-    pub metrics: Metrics,
-}
-
-impl Progress {
-    fn bounded(mut self) -> Self {
-        const MESSAGE: usize = 500;
-        const METRICS: usize = 50;
-        self.done = self.done.filter(|done| done.is_finite()).map(|done| done.clamp(0.0, 1.0));
-        self.message = self.message.chars().take(MESSAGE).collect();
-        let metrics = std::mem::take(&mut self.metrics.0).into_iter();
-        let short = |name: &String| name.len() <= 100;
-        self.metrics.0 = metrics.filter(|(name, value)| short(name) && value.is_finite()).take(METRICS).collect();
-        self
-    }
-}
-
-fn or_empty<'de, D: serde::Deserializer<'de>>(d: D) -> Result<String, D::Error> {
-    Ok(Option::deserialize(d)?.unwrap_or_default())
 }
 
 #[cfg(test)]

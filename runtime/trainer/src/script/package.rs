@@ -158,14 +158,11 @@ fn copy(entry: &mut impl Read, file: &mut File, left: u64, name: &Path) -> Resul
     }
 }
 
-/// What is packed: a name in the zip and the file it is read from.
-pub type Item = (String, File);
-
-/// Packs files into a zip that is the same for the same content.
+/// Packs files, each with its name in the zip, into a zip that is the same for the same content.
 ///
 /// # Errors
 /// Of a read or write.
-pub fn pack(items: impl IntoIterator<Item = Item>, to: impl Write + Seek) -> io::Result<()> {
+pub fn pack(items: impl IntoIterator<Item = (String, File)>, to: impl Write + Seek) -> io::Result<()> {
     let mut writer = ZipWriter::new(to);
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)

@@ -1,7 +1,7 @@
 //! A task of a script, from the order to the update: its folder filled, its processes run, what it handed over stored.
 
-use super::{Processes, blocking, not_started, parameters};
-use crate::trainer::{Assignment, Failure, Progress};
+use super::{Processes, blocking, not_started, optimizer, parameters, tell};
+use crate::trainer::{Assignment, Failure};
 use bytes::Bytes;
 use nsfl_store::StoreError;
 use nsfl_trainer::script::{Facts, ScriptFailure, ScriptTask, TaskFolder, pack, unpack};
@@ -19,11 +19,7 @@ pub(super) async fn run(trainer: &Processes, task: &Assignment) -> Result<Update
     let script = describe(trainer, task).await?;
     let script = fill(trainer, task, script).await?;
     let log = trainer.logs.of(&task.key, script.folder.logs());
-    let tell = |progress: nsfl_trainer::script::Progress| {
-        let nsfl_trainer::script::Progress { done, message, metrics } = progress;
-        (task.progress)(Progress { done, message, metrics });
-    };
-    let metrics = script.run(&trainer.config.launcher, tell).await?;
+    let metrics = script.run(&trainer.config.launcher, tell(task)).await?;
     drop(log);
     let (blob, extra) = match task.key.kind {
         TaskKind::Train => {
@@ -43,8 +39,6 @@ pub(super) async fn run(trainer: &Processes, task: &Assignment) -> Result<Update
 
 async fn describe(trainer: &Processes, task: &Assignment) -> Result<ScriptTask, Refusal> {
     let (key, work, rules) = (&task.key, &task.work, &trainer.config.scripts);
-    let optimizer = work.optimizer.as_deref().map(serde_json::from_str).transpose();
-    let optimizer = optimizer.map_err(|e| Refusal::new(Code::BadDocument, format!("the job's optimizer: {e}")))?;
     let program = trainer.program(task).await?;
     Ok(ScriptTask {
         folder: TaskFolder::at(&task.folder),
@@ -58,7 +52,7 @@ async fn describe(trainer: &Processes, task: &Assignment) -> Result<ScriptTask, 
             runtime: work.runtime,
             seed: work.seed,
             worker_num: work.resource.worker_num.max(1),
-            optimizer,
+            optimizer: optimizer(work)?,
         },
         parameters: parameters(work)?,
         datasets: task.datasets.clone(),

@@ -1,0 +1,1 @@
+"""Federated learning with your own training script."""

@@ -1,0 +1,1 @@
+"""Short name of `neursafe_fl`."""
