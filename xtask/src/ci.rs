@@ -101,7 +101,7 @@ fn selection(graph: &metadata::Graph, only: &[String]) -> (Vec<String>, Vec<Stri
     (packages, filters)
 }
 
-pub(crate) /// For the tests of sandboxes, which are passed over without it.
+/// For the tests of sandboxes, which are passed over without it.
 fn bubblewrap() -> Result<()> {
     let works = || {
         let trial = ["--ro-bind", "/", "/", "--unshare-all", "true"];
@@ -113,7 +113,9 @@ fn bubblewrap() -> Result<()> {
     }
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout == b"0\n");
     if !is_root {
-        println!("bubblewrap is missing or does not work, and only root can install it: tests of sandboxes are skipped");
+        println!(
+            "bubblewrap is missing or does not work, and only root can install it: tests of sandboxes are skipped"
+        );
         return Ok(());
     }
     println!("apt-get install -y bubblewrap");
@@ -129,7 +131,7 @@ fn bubblewrap() -> Result<()> {
     Ok(())
 }
 
-fn have_nextest() -> bool {
+pub(crate) fn have_nextest() -> bool {
     let answers = || Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|o| o.status.success());
     if answers() {
         return true;

@@ -29,7 +29,10 @@ impl Admission {
         order.resource = self.granted(order.resource, offered)?;
         if let Some(file) = &self.policy {
             let refuse = |rule: String| {
-                Refusal::new(Code::Policy, format!("the site's policy does not allow the task: {}: {rule}", file.display()))
+                Refusal::new(
+                    Code::Policy,
+                    format!("the site's policy does not allow the task: {}: {rule}", file.display()),
+                )
             };
             let policy = Policy::read(file).map_err(|error| refuse(error.to_string()))?;
             policy::judge(&policy, &order, self.sandboxed).map_err(refuse)?;

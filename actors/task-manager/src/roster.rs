@@ -94,7 +94,8 @@ impl Roster {
     fn fits(&self, need: &Resource) -> bool {
         // a sum of decimal fractions may miss the whole by the last bit
         let fits = |of: fn(&Resource) -> f64| {
-            let used: f64 = self.tasks.values().filter(|task| task.stand == Stand::Busy).map(|task| of(&task.need)).sum();
+            let used: f64 =
+                self.tasks.values().filter(|task| task.stand == Stand::Busy).map(|task| of(&task.need)).sum();
             used + of(need) <= of(&self.total) * (1.0 + 1e-9)
         };
         fits(|r| r.cpu) && fits(|r| r.gpu) && fits(|r| r.memory_mb)
@@ -163,7 +164,10 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Step {
-        Comes { cpu: f64, memory_mb: f64 },
+        Comes {
+            cpu: f64,
+            memory_mb: f64,
+        },
         /// The n-th of those running.
         Ends(usize),
         Offers(usize),

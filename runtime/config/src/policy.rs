@@ -69,7 +69,8 @@ impl Policy {
     fn check(&self) -> Result<(), String> {
         let Maximum { cpu, gpu, memory_mb, worker_num, timeout_s } = self.maximum;
         let amounts = [("cpu", cpu), ("gpu", gpu), ("memory_mb", memory_mb), ("timeout_s", timeout_s)];
-        if let Some((key, Some(value))) = amounts.iter().find(|(_, v)| v.is_some_and(|v| !(v.is_finite() && v >= 0.0))) {
+        if let Some((key, Some(value))) = amounts.iter().find(|(_, v)| v.is_some_and(|v| !(v.is_finite() && v >= 0.0)))
+        {
             return Err(format!("maximum.{key}: is {value}, a number of 0 or more is expected"));
         }
         if worker_num == Some(0) {

@@ -101,7 +101,8 @@ fn the_policy_sample_is_a_policy_that_shows_every_rule() {
     assert_eq!(Policy::read(&conf("policy.toml")).unwrap(), Policy::default(), "as it stands it allows all");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("policy.toml");
-    let uncommented = text.lines().map(|line| line.strip_prefix("# ").filter(|line| line.contains('=')).unwrap_or(line));
+    let uncommented =
+        text.lines().map(|line| line.strip_prefix("# ").filter(|line| line.contains('=')).unwrap_or(line));
     std::fs::write(&file, uncommented.collect::<Vec<_>>().join("\n")).unwrap();
     let policy = Policy::read(&file).unwrap_or_else(|e| panic!("{e}"));
     let (mut shown, mut known) = (BTreeSet::new(), BTreeSet::new());
@@ -109,7 +110,9 @@ fn the_policy_sample_is_a_policy_that_shows_every_rule() {
     keys(&table(&toml::to_string(&policy).unwrap()), "", &mut known);
     assert_eq!(shown, known, "what the sample does not show is not written");
     let maximum = Maximum { cpu: None, gpu: None, memory_mb: None, worker_num: None, timeout_s: None };
-    assert!(policy.maximum != maximum && policy.dp_floor.is_some() && policy.packages.is_some() && policy.tasks.is_some());
+    assert!(
+        policy.maximum != maximum && policy.dp_floor.is_some() && policy.packages.is_some() && policy.tasks.is_some()
+    );
     assert!(!policy.author_datasets.is_empty() && policy.minimum_secure_aggregation_group.is_some());
     assert!(policy.authors.is_some() && policy.namespaces.is_some() && policy.datasets.is_some());
     assert!(policy.runtimes.is_some());

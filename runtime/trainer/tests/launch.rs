@@ -34,10 +34,12 @@ async fn a_worker_has_the_environment_it_is_given_and_no_other() {
     spec.workers[0].env.insert("RANK".into(), "0".into());
     assert!(scene.run(spec).await.is_well(), "its standard input is at its end");
     let log = scene.log(0);
-    let mut lines: Vec<&str> = log.lines().filter(|line| !line.starts_with("_=") && !line.starts_with("SHLVL")).collect();
+    let mut lines: Vec<&str> =
+        log.lines().filter(|line| !line.starts_with("_=") && !line.starts_with("SHLVL")).collect();
     lines.sort_unstable();
     let folder = scene.folder().display().to_string();
-    let [mark, path, pwd] = [format!("NSFL_TASK_TREE={folder}"), format!("PATH={}", scene::PATH), format!("PWD={folder}")];
+    let [mark, path, pwd] =
+        [format!("NSFL_TASK_TREE={folder}"), format!("PATH={}", scene::PATH), format!("PWD={folder}")];
     assert_eq!(lines, [folder.as_str(), &mark, &path, &pwd, "RANK=0"]);
 }
 
@@ -55,10 +57,10 @@ async fn what_is_not_there_is_told_by_its_code() {
     assert_eq!(scene.launcher().launch(nowhere).unwrap_err().code(), Code::ScriptMissing);
     std::fs::write(scene.folder().join("plain"), "no program").unwrap();
     let ending = scene.run(spec("./plain")).await;
-    assert_eq!((ending.code(), ending.how().to_string()), (
-        Some(Code::ScriptCommand),
-        "not started: Permission denied (os error 13)".to_owned()
-    ));
+    assert_eq!(
+        (ending.code(), ending.how().to_string()),
+        (Some(Code::ScriptCommand), "not started: Permission denied (os error 13)".to_owned())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,7 +151,8 @@ async fn the_last_of_an_endless_output_is_kept() {
     let mut spec = scene.spec(&["i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done"]);
     spec.limits = Limits { output: 64 << 10, ..Limits::default() };
     assert!(scene.run(spec).await.is_well());
-    let kept: u64 = std::fs::read_dir(scene.folder().join("log")).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
+    let kept: u64 =
+        std::fs::read_dir(scene.folder().join("log")).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
     assert!(kept <= 64 << 10, "{kept}");
     let tail = log_tail(scene.folder(), Path::new("log/worker-0.log"), 100);
     assert!(tail.ends_with("line 19998\nline 19999\n"), "{tail}");

@@ -37,7 +37,9 @@ pub(super) fn judge(policy: &Policy, order: &TaskOrder, sandboxed: bool) -> Resu
         return Err("require_sandbox: this client runs scripts without a sandbox".to_owned());
     }
     if let Some(group) = policy.minimum_secure_aggregation_group {
-        return Err(format!("minimum_secure_aggregation_group: at least {group} is asked for, the job has no secure aggregation"));
+        return Err(format!(
+            "minimum_secure_aggregation_group: at least {group} is asked for, the job has no secure aggregation"
+        ));
     }
     match policy.dp_floor {
         Some(floor) => Err(format!("dp_floor: at least {floor} is asked for, the job has no differential privacy")),
