@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use nsfl_types::ClientId;
 use serde::Serialize;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -37,6 +38,13 @@ pub(crate) enum Command {
         /// The task file.
         #[arg(long)]
         task: PathBuf,
+    },
+    /// Run a program and end with everything it has started (used by the client itself).
+    #[command(hide = true)]
+    Keep {
+        /// Program and arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
     },
 }
 

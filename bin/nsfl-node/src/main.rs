@@ -1,6 +1,7 @@
 //! The daemon, one per machine: the composition root of server and client, and the commands around them.
 //! Only here is it known which backend stands behind a store. Every decision is elsewhere.
 
+mod backup;
 mod check;
 mod cli;
 mod client;
@@ -20,8 +21,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // A trainer child starts often and must start fast: it needs neither TLS nor an async runtime.
-    if let Command::Trainer { task } = &cli.command {
-        return nsfl_trainer::child_main(task);
+    match &cli.command {
+        Command::Trainer { task } => return nsfl_trainer::child_main(task),
+        Command::Keep { command } => return nsfl_trainer::keeper_main(command),
+        _ => {}
     }
     let installed = rustls::crypto::ring::default_provider().install_default();
     debug_assert!(installed.is_ok(), "nothing else installs a crypto provider");
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
         Command::Provision(args) => provision::main(args),
         Command::Fsck(args) => fsck::main(&args),
         Command::CheckConfig(args) => check::main(&args),
-        Command::Trainer { .. } => Ok(()),
+        Command::Trainer { .. } | Command::Keep { .. } => Ok(()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

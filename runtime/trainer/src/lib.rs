@@ -13,6 +13,7 @@ mod error;
 mod rng;
 mod spawn;
 mod task;
+mod tree;
 mod weights;
 
 pub use builtin::run;
@@ -21,3 +22,4 @@ pub use dataset::{DatasetError, sample_count};
 pub use error::{TaskError, TrainerError};
 pub use spawn::{TrainerChild, TrainerCommand, spawn};
 pub use task::{TaskFileError, TrainerFailure, TrainerResult, TrainerTask, Work};
+pub use tree::{Keeper, keeper_main, kill_marked};

@@ -1,7 +1,9 @@
-//! The daemon's side: starts a trainer in a process group of its own, waits for its result, kills the whole group.
+//! The daemon's side: starts a trainer in a process group of its own or under a keeper, waits for its result, kills it with
+//! all it has started.
 
 use crate::child::TETHER;
 use crate::task::Outcome;
+use crate::tree::{Keeper, MARK, kill_marked};
 use crate::{TrainerError, TrainerResult, TrainerTask};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs::File;
@@ -23,7 +25,13 @@ pub struct TrainerCommand {
     pub program: PathBuf,
     /// What comes before `--task`.
     pub args: Vec<String>,
+    /// Holds together what the program forks. Without one, what leaves the program's process group outlives it: for
+    /// programs that start no others and end with their standard input.
+    pub keeper: Option<Keeper>,
 }
+
+/// A killed keeper has this long to end its tree before it is killed itself: it may be frozen.
+const KEEPER_GRACE: Duration = Duration::from_secs(5);
 
 /// A trainer at work. Dropping it kills its process group.
 #[derive(Debug)]
@@ -31,8 +39,10 @@ pub struct TrainerChild {
     child: Child,
     /// The process group, until it is known to be gone.
     group: Option<Pid>,
+    /// The folder that marks a kept tree.
+    kept: Option<PathBuf>,
     /// The child ends when this end of the pipe is closed, by us or by our death.
-    _tether: Option<ChildStdin>,
+    tether: Option<ChildStdin>,
     deadline: Instant,
     timeout: Duration,
     result: PathBuf,
@@ -55,7 +65,19 @@ pub fn spawn(
     let start = || {
         // a result of an earlier try must not pass for this one's
         std::fs::remove_file(&result).or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })?;
-        Command::new(&command.program)
+        let mut start = match &command.keeper {
+            None => {
+                let mut start = Command::new(&command.program);
+                start.env(TETHER, "stdin");
+                start
+            }
+            Some(keeper) => {
+                let mut start = Command::new(&keeper.program);
+                start.args(&keeper.args).arg(&command.program).env_remove(TETHER).env(MARK, workspace);
+                start
+            }
+        };
+        start
             .args(&command.args)
             .arg("--task")
             .arg(TASK_FILE)
@@ -64,7 +86,6 @@ pub fn spawn(
             .stdin(Stdio::piped())
             .stdout(File::create(workspace.join("stdout.log"))?)
             .stderr(File::create(&stderr)?)
-            .env(TETHER, "stdin")
             // the builtin trainers' arithmetic: one thread, so that a task costs one core and repeats to the bit
             .env("RAYON_NUM_THREADS", "1")
             .spawn()
@@ -72,7 +93,8 @@ pub fn spawn(
     let mut child = start().map_err(|source| TrainerError::Start { program: command.program.clone(), source })?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let tether = child.stdin.take();
-    Ok(TrainerChild { child, group, _tether: tether, deadline: Instant::now() + timeout, timeout, result, stderr })
+    let kept = command.keeper.as_ref().map(|_| workspace.to_owned());
+    Ok(TrainerChild { child, group, kept, tether, deadline: Instant::now() + timeout, timeout, result, stderr })
 }
 
 impl TrainerChild {
@@ -82,26 +104,52 @@ impl TrainerChild {
     /// # Errors
     /// See [`TrainerError`].
     pub async fn wait(&mut self) -> Result<TrainerResult, TrainerError> {
-        let waited = tokio::time::timeout_at(self.deadline, self.child.wait()).await;
-        // When the leader has just been reaped, its number is still the group's as long as the group has members,
-        // and it is not given away again within microseconds when it has none.
-        self.kill();
-        match waited {
-            Err(_) => {
-                // killed: this does not take long
-                let _ = self.child.wait().await;
-                Err(TrainerError::Timeout { after: self.timeout, stderr: tail(&self.stderr) })
-            }
-            Ok(Err(e)) => Err(self.ended(e.to_string())),
-            Ok(Ok(status)) => self.outcome(status),
+        let (mut late, mut ended) = (false, None);
+        if self.group.is_some() {
+            let waited = tokio::time::timeout_at(self.deadline, self.child.wait()).await;
+            late = waited.is_err();
+            ended = waited.ok();
+            // When the leader has just been reaped, its number is still the group's as long as the group has members,
+            // and it is not given away again within microseconds when it has none.
+            self.kill();
+        }
+        let status = match ended {
+            Some(status) => status,
+            None => self.killed().await,
+        };
+        self.sweep(&status).await;
+        match status {
+            _ if late => Err(TrainerError::Timeout { after: self.timeout, stderr: tail(&self.stderr) }),
+            Err(e) => Err(self.ended(e.to_string())),
+            Ok(status) => self.outcome(status),
         }
     }
 
     /// Kills the trainer and everything it has started; `wait` then returns soon.
     pub fn kill(&mut self) {
-        if let Some(group) = self.group.take() {
-            let _ = kill_process_group(group, Signal::KILL);
+        match (self.group.take(), &self.kept) {
+            // the keeper sees to it
+            (_, Some(_)) => self.tether = None,
+            (Some(group), None) => drop(kill_process_group(group, Signal::KILL)),
+            (None, None) => {}
         }
+    }
+
+    /// How it ended after `kill`, which does not take long.
+    async fn killed(&mut self) -> io::Result<ExitStatus> {
+        match tokio::time::timeout(KEEPER_GRACE, self.child.wait()).await {
+            Ok(status) => status,
+            Err(_) => self.child.kill().await.and(self.child.wait().await),
+        }
+    }
+
+    /// A keeper that was killed has left what it kept.
+    async fn sweep(&self, status: &io::Result<ExitStatus>) {
+        let Some(folder) = self.kept.clone() else { return };
+        if status.as_ref().is_ok_and(|status| status.code().is_some()) {
+            return;
+        }
+        let _ = tokio::task::spawn_blocking(move || kill_marked(&folder)).await;
     }
 
     fn outcome(&self, status: ExitStatus) -> Result<TrainerResult, TrainerError> {

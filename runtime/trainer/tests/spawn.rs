@@ -15,11 +15,11 @@ const LONG: Duration = Duration::from_secs(3600);
 const TRAINER: &str = env!("CARGO_BIN_EXE_nsfl-trainer");
 
 fn builtin() -> TrainerCommand {
-    TrainerCommand { program: TRAINER.into(), args: vec![] }
+    TrainerCommand { program: TRAINER.into(), args: vec![], keeper: None }
 }
 
 fn shell(script: &str) -> TrainerCommand {
-    TrainerCommand { program: "/bin/sh".into(), args: vec!["-c".into(), script.into()] }
+    TrainerCommand { program: "/bin/sh".into(), args: vec!["-c".into(), script.into()], keeper: None }
 }
 
 fn task(task_entry: &str, work: Work, parameters: &str) -> TrainerTask {
@@ -112,7 +112,7 @@ async fn the_result_of_an_earlier_try_does_not_pass_for_this_one() {
 #[tokio::test]
 async fn a_program_that_is_not_there_is_a_failed_start() {
     let dir = tempfile::tempdir().unwrap();
-    let nothing = TrainerCommand { program: dir.path().join("nothing"), args: vec![] };
+    let nothing = TrainerCommand { program: dir.path().join("nothing"), args: vec![], keeper: None };
     assert_eq!(spawn(&nothing, dir.path(), &init(), LONG).unwrap_err().code(), Code::TrainerStart);
     let nowhere = dir.path().join("nowhere");
     assert_eq!(spawn(&builtin(), &nowhere, &init(), LONG).unwrap_err().code(), Code::TrainerStart);

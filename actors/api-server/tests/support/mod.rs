@@ -143,6 +143,7 @@ pub async fn server(clients: Vec<ClientView>, tls: Option<Tls>) -> Server {
             let root = observed.clone();
             Box::pin(async move { root.observe(Duration::from_secs(5)).await })
         }),
+        backup: Arc::new(|| Box::pin(async { Err(Refusal::new(Code::Unsupported, "these tests have no backup")) })),
         storage: folder.path().to_owned(),
         namespaces: vec!["default".parse().unwrap()],
         limits: limits(),
