@@ -111,7 +111,7 @@ impl Hosts {
                 self.filter(from, 2, EVERY, &double)
             }
             Fate::Overtaken => {
-                self.filter(from, 1, ODD_CHECKSUM, &format!("redirect dev {slow}"))?;
+                self.filter(from, 1, EVERY_OTHER, &format!("redirect dev {slow}"))?;
                 self.filter(from, 2, EVERY, &straight)
             }
         }
@@ -171,8 +171,8 @@ impl Hosts {
 }
 
 const EVERY: &[&str] = &["match", "u32", "0", "0"];
-/// The lowest bit of the TCP checksum, of packets with data only: as good as a coin, and the same one for nobody.
-const ODD_CHECKSUM: &[&str] = &["match", "ip", "protocol", "6", "0xff", "match", "u16", "0x0001", "0x0001", "at", "36"];
+/// One bit of TCP's sequence number: of full segments, 1448 bytes each, it is set in every other one.
+const EVERY_OTHER: &[&str] = &["match", "ip", "protocol", "6", "0xff", "match", "u32", "0x8", "0x8", "at", "24"];
 
 impl Drop for Hosts {
     fn drop(&mut self) {
