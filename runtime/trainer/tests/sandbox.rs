@@ -104,7 +104,7 @@ exec python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 29500))
 async fn processes_in_a_sandbox_are_bounded_and_die_like_others() {
     let scene = Scene::new();
     let Some(sandbox) = sandbox(&scene) else { return };
-    let eats = "exec python3 -c 'x = []\nwhile True: x.append(bytearray(4 << 20))'";
+    let eats = "exec python3 -c 'x = []\nwhile len(x) < 250: x.append(bytearray(4 << 20))'";
     let limits = Limits { memory: Some(80_000_000), ..Limits::default() };
     let spec = LaunchSpec { sandbox: Some(sandbox.clone()), limits, ..scene.spec(&[eats]) };
     assert_eq!(scene.run(spec).await.limit, Some(Limit::Memory(80_000_000)));

@@ -73,15 +73,29 @@ pub(super) fn end_all_below() -> io::Result<()> {
     }
 }
 
-/// Kills every process below this one that is there now.
+/// Kills every process below this one that is there now. They are stopped first: what is stopped forks no more, so that
+/// the fastest fork bomb is overtaken.
 pub(super) fn kill_below() {
-    below(getpid().as_raw_nonzero().get()).into_iter().for_each(kill);
+    let mut stopped = BTreeSet::new();
+    loop {
+        let found = below(getpid().as_raw_nonzero().get());
+        let fresh: Vec<i32> = found.into_iter().filter(|pid| stopped.insert(*pid)).collect();
+        if fresh.is_empty() {
+            break;
+        }
+        fresh.into_iter().for_each(|pid| send(pid, Signal::STOP));
+    }
+    stopped.into_iter().for_each(kill);
 }
 
 /// Kills a process.
 pub(super) fn kill(pid: i32) {
+    send(pid, Signal::KILL);
+}
+
+fn send(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
-        let _ = kill_process(pid, Signal::KILL);
+        let _ = kill_process(pid, signal);
     }
 }
 
