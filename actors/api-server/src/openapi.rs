@@ -11,6 +11,7 @@ pub(crate) const OPERATIONS: &[(&str, &str, &str, u16)] = &[
     ("get", "/clients", "Every known client", 200),
     ("get", "/clients/{client}", "One client", 200),
     ("get", "/actors", "The tree of actors", 200),
+    ("get", "/backup", "The server's state as one archive, for `nsfl-ctl restore`", 200),
     ("post", "/namespaces/{ns}/jobs", "Create a job from its document", 201),
     ("get", "/namespaces/{ns}/jobs", "The jobs of a namespace", 200),
     ("get", "/namespaces/{ns}/jobs/{id}", "One job with its status and checkpoints", 200),

@@ -3,10 +3,10 @@
 use crate::error::{ApiError, Request};
 use crate::shared::{App, job_key};
 use actix_web::{HttpResponse, web};
-use nsfl_messages::CoordinatorMsg;
+use nsfl_messages::{CoordinatorMsg, CoordinatorView};
 use nsfl_rest_model::{CurrentRound, JobMetrics, Measured, Member, Model, Round, Rounds};
 use nsfl_store::{MemberRecord, RoundRecord, RoundState};
-use nsfl_types::{ClientId, JobKey, Metrics, TaskKind, Timestamp};
+use nsfl_types::{JobKey, Metrics, TaskKind};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,20 +44,23 @@ pub(crate) async fn metrics(app: App, path: JobPath) -> Result<HttpResponse, Api
 
 async fn current(app: &App, key: &JobKey, run: u32, round: u32) -> Result<CurrentRound, ApiError> {
     let members = app.args.store.members(key, run, round).await?;
-    let (awaited, deadline) = live(app, key, round).await.unwrap_or_default();
+    let live = live(app, key, round).await;
+    let (awaited, away, deadline) =
+        live.map(|view| (view.run.awaited, view.away, view.run.deadline)).unwrap_or_default();
     Ok(CurrentRound {
         round,
         awaited,
+        away,
         deadline: deadline.map(Into::into),
         members: members.into_iter().map(member).collect(),
     })
 }
 
 /// Who is awaited and until when, if the job's coordinator lives and collects this round.
-async fn live(app: &App, key: &JobKey, round: u32) -> Option<(Vec<ClientId>, Option<Timestamp>)> {
+async fn live(app: &App, key: &JobKey, round: u32) -> Option<CoordinatorView> {
     let coordinator = app.args.coordinators.get(key)?;
     let view = app.ask(&coordinator, |reply| CoordinatorMsg::View { reply }).await.ok()?;
-    (view.round == round && view.phase == "collecting").then_some((view.awaited, view.deadline))
+    (view.run.round == round && view.run.phase == "collecting").then_some(view)
 }
 
 fn series(rounds: &[u32], measured: &BTreeMap<u32, &Metrics>) -> BTreeMap<String, Vec<Option<f64>>> {

@@ -146,7 +146,8 @@ impl Role for Coordinator {
     async fn handle(&mut self, msg: CoordinatorMsg, _: &Context<CoordinatorMsg>) -> Result<Next, Failure> {
         if let CoordinatorMsg::View { reply } = msg {
             let view = json!({"phase": "collecting", "round": 2, "max_round_num": 5, "attempt": 1, "kind": "train",
-                "deadline": 60_000, "awaited": ["c3"], "accepted": 2, "refused": 0, "failed": 0, "accuracy": null, "model": null});
+                "deadline": 60_000, "awaited": ["c3"], "accepted": 2, "refused": 0, "failed": 0, "accuracy": null, "model": null,
+                "away": ["c3"]});
             reply.send(serde_json::from_value(view)?);
         }
         Ok(Next::Continue)
@@ -192,6 +193,7 @@ async fn rounds_come_from_the_store_and_who_is_awaited_from_the_coordinator() {
     server.coordinators.insert(sample::job_key("a"), address);
     let current = server.get(&format!("{JOBS}/a/rounds")).await.json()["current"].clone();
     assert_eq!((&current["awaited"], &current["deadline"]), (&json!(["c3"]), &json!("1970-01-01T00:01:00.000Z")));
+    assert_eq!(current["away"], json!(["c3"]));
 
     let metrics = server.get(&format!("{JOBS}/a/metrics")).await.json();
     assert_eq!(metrics["rounds"], json!([1]), "complete rounds only");

@@ -1,11 +1,12 @@
 //! The actor around the run machine: message → input → handle → persist → carry out → re-arm one timer.
 
+use crate::links::{Links, News};
 use crate::record::Recorder;
 use crate::{AggregatorMsg, Surroundings};
 use nsfl_actor::{Address, Context, Failure, Next, Role, Timer, now_ms};
 use nsfl_fault_point::Step;
 use nsfl_messages::wire::TaskReport;
-use nsfl_messages::{CoordinatorMsg, JobRun, RunEvent, SchedulerMsg};
+use nsfl_messages::{CoordinatorMsg, CoordinatorView, JobRun, RunEvent, SchedulerMsg, SelectorMsg};
 use nsfl_store::{Change, Owner, OwnerError, RunRecord, StoreError};
 use nsfl_telemetry::span;
 use nsfl_types::{ClientId, Code, JobKey, TaskKind, Timestamp};
@@ -13,6 +14,9 @@ use nsfl_workflow::{RunEffect, RunInput, RunMachine, RunPlan, UpdateRef};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+/// How long the selector may take.
+const ASK: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub(crate) struct CoordinatorArgs {
@@ -28,6 +32,7 @@ pub(crate) struct Coordinator {
     /// Clients this job has used, for `untrained_first`.
     pub(crate) used: BTreeSet<ClientId>,
     machine: RunMachine,
+    links: Links,
     pub(crate) recorder: Recorder,
     generation: u64,
     timer: Option<Timer>,
@@ -74,7 +79,8 @@ impl Role for Coordinator {
         let used = used_clients(&args).await?;
         let recorder = Recorder::new(key.clone(), *run);
         let owners = Owners::new(&args.run.key, args.run.run)?;
-        let mut coordinator = Self { args, owners, used, machine, recorder, generation, timer: None };
+        let mut coordinator =
+            Self { args, owners, used, machine, links: Links::default(), recorder, generation, timer: None };
         coordinator.announce(RunEvent::Started, ctx);
         let mut effects = Vec::new();
         if is_new {
@@ -95,13 +101,26 @@ impl Role for Coordinator {
             coordinator.carry_out(effects, ctx);
             coordinator.arm(ctx);
         });
+        coordinator.look_for_clients(ctx);
         Ok(coordinator)
     }
 
     async fn handle(&mut self, msg: CoordinatorMsg, ctx: &Context<CoordinatorMsg>) -> Result<Next, Failure> {
         let input = match msg {
             CoordinatorMsg::View { reply } => {
-                reply.send(self.machine.view());
+                let run = self.machine.view();
+                let away = self.links.away(&run.awaited);
+                reply.send(CoordinatorView { run, away });
+                return Ok(Next::Continue);
+            }
+            CoordinatorMsg::Link { client, session, up } => {
+                self.links.note(client, session, up);
+                self.tell_links().await;
+                return Ok(Next::Continue);
+            }
+            CoordinatorMsg::Linked(there) => {
+                self.links.there(&there, &self.machine.view().awaited);
+                self.tell_links().await;
                 return Ok(Next::Continue);
             }
             CoordinatorMsg::Tell => {
@@ -124,6 +143,7 @@ impl Role for Coordinator {
         let mut view = json!(self.machine.view());
         view["run"] = json!(self.args.run.run);
         view["generation"] = json!(self.generation);
+        view["away"] = json!(self.links.away(&self.machine.view().awaited));
         view
     }
 }
@@ -158,7 +178,42 @@ impl Coordinator {
             self.arm(ctx);
         });
         step.reach("after-effects");
+        self.tell_links().await;
         Ok(Next::Continue)
+    }
+
+    /// Writes down whose link has ended while they are awaited, and who is back. For people: nothing depends on it.
+    async fn tell_links(&mut self) {
+        let view = self.machine.view();
+        let event = |(client, what)| {
+            let kind = if what == News::Lost { "client-lost" } else { "client-back" };
+            tracing::info!(job = %self.args.run.key, %client, round = view.round, "{kind}");
+            let fields = json!({"round": view.round, "attempt": view.attempt, "kind": view.kind, "client": client});
+            self.recorder.event(now(), kind, fields)
+        };
+        let events: Vec<Change> = self.links.news(&view.awaited).into_iter().map(event).collect();
+        if !events.is_empty()
+            && let Err(error) = self.args.surroundings.store.commit(events).await
+        {
+            tracing::warn!(job = %self.args.run.key, %error, "clients' links not noted");
+        }
+    }
+
+    /// A client that never comes back after a restart sends no news: once all have had time, the selector knows.
+    fn look_for_clients(&self, ctx: &Context<CoordinatorMsg>) {
+        let Surroundings { selector, link_grace, .. } = self.args.surroundings.clone();
+        let question = async move {
+            tokio::time::sleep(link_grace).await;
+            let clients = selector.ask(ASK, |reply| SelectorMsg::List { reply }).await.ok()?;
+            Some(clients.into_iter().filter(|client| client.state == "online").map(|c| c.info.client).collect())
+        };
+        let coordinator = ctx.address().clone();
+        ctx.run(async move {
+            if let Some(there) = question.await {
+                // one that is down looks again when it starts
+                let _ = coordinator.tell(CoordinatorMsg::Linked(there)).await;
+            }
+        });
     }
 
     fn changes(&mut self, effects: &[RunEffect]) -> Vec<Change> {

@@ -6,6 +6,7 @@ mod carry_out;
 mod driver;
 mod init;
 mod kept;
+mod links;
 mod output;
 mod record;
 mod starter;

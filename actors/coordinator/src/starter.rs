@@ -35,6 +35,8 @@ pub struct Surroundings {
     pub scratch: PathBuf,
     /// The program that initialises models.
     pub trainer: TrainerCommand,
+    /// After a restart, the time that clients have to come back before they count as away.
+    pub link_grace: Duration,
     /// What to do when a round fails.
     pub retry: RetryPolicy,
 }

@@ -7,7 +7,7 @@ use nsfl_actor::{
 use nsfl_messages::wire::{TaskCommand, TaskReport};
 use nsfl_messages::{Cohort, CoordinatorMsg, GatewayMsg, JobRun, RunEvent, SchedulerMsg, SelectorMsg, Starter as _};
 use nsfl_store::memory::{MemoryBlobStore, MemoryJobStore};
-use nsfl_store::{BlobStore, Change, JobRecord, JobStore, MemberState, Owner, RoundState, put_bytes};
+use nsfl_store::{BlobStore, Change, EventRecord, JobRecord, JobStore, MemberState, Owner, RoundState, put_bytes};
 use nsfl_tensor::{DType, Layout};
 use nsfl_trainer::TrainerCommand;
 use nsfl_types::{ClientId, Code, JobKey, JobSpec, JobState, Metrics, TaskKind, Timestamp};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-/// The clients behind the gateway: each answers a task at once with `delta(client, round)`; "nan" sends NaN.
+/// The clients behind the gateway: each answers a task at once with `delta(client, round)`; "nan" sends NaN, "quiet" nothing.
 struct Sites {
     blobs: Arc<dyn BlobStore>,
     coordinators: Directory<JobKey, CoordinatorMsg>,
@@ -39,6 +39,9 @@ impl Role for Sites {
         let GatewayMsg::ToClient { client, command } = msg;
         self.commands.send(command.clone())?;
         let TaskCommand::Run(order) = command else { return Ok(Next::Continue) };
+        if client.as_str() == "quiet" {
+            return Ok(Next::Continue);
+        }
         let (update, metrics) = match order.key.kind {
             TaskKind::Evaluate => (None, [("accuracy".to_owned(), 0.5), ("sample_num".to_owned(), 1.0)].into()),
             TaskKind::Train => {
@@ -88,8 +91,12 @@ impl Role for Cohorts {
     }
 
     async fn handle(&mut self, msg: SelectorMsg, _: &Context<SelectorMsg>) -> Result<Next, Failure> {
-        if let SelectorMsg::Select { reply, .. } = msg {
-            reply.send(Cohort { clients: self.0.clone(), left_out: Vec::new() });
+        match msg {
+            SelectorMsg::Select { reply, .. } => {
+                reply.send(Cohort { clients: self.0.clone(), left_out: Vec::new() });
+            }
+            SelectorMsg::List { reply } => reply.send(Vec::new()),
+            _ => {}
         }
         Ok(Next::Continue)
     }
@@ -124,6 +131,7 @@ struct World {
     starter: CoordinatorStarter,
     store: Arc<MemoryJobStore>,
     blobs: Arc<dyn BlobStore>,
+    coordinators: Directory<JobKey, CoordinatorMsg>,
     ends: mpsc::UnboundedReceiver<SchedulerMsg>,
     commands: mpsc::UnboundedReceiver<TaskCommand>,
     jobs: Supervisor,
@@ -134,6 +142,10 @@ struct World {
 
 impl World {
     async fn new(clients: &[&str], hyper: Value) -> Self {
+        Self::with_grace(clients, hyper, std::time::Duration::from_secs(3600)).await
+    }
+
+    async fn with_grace(clients: &[&str], hyper: Value, link_grace: std::time::Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = folder.path().join("storage");
         std::fs::create_dir_all(storage.join("default")).unwrap();
@@ -159,6 +171,7 @@ impl World {
             storage,
             scratch: folder.path().join("scratch"),
             trainer: TrainerCommand { program: "/nonexistent".into(), args: Vec::new() },
+            link_grace,
             retry: RetryPolicy { max_attempts: 2, backoff_base_ms: 1, backoff_max_ms: 1 },
         };
         let jobs = Supervisor::unbound("jobs");
@@ -166,7 +179,7 @@ impl World {
         let cohort = clients.iter().map(|c| c.parse().unwrap()).collect();
         let on_event = CoordinatorStarter::on_give_up(scheduler.clone());
         let jobs_spec = SupervisorSpec::new("jobs").bind(&jobs).give_up(GiveUp::Drop).on_event(on_event);
-        let sites = (blobs.clone(), coordinators, commands_out);
+        let sites = (blobs.clone(), coordinators.clone(), commands_out);
         let root = SupervisorSpec::new("test")
             .child(ChildSpec::role::<Ends>("scheduler", &scheduler, ends_out, Restart::Permanent))
             .child(ChildSpec::role::<Cohorts>("selector", &selector, cohort, Restart::Permanent))
@@ -183,7 +196,7 @@ impl World {
         };
         store.commit(vec![Change::InsertJob(record)]).await.unwrap();
         let run = JobRun { key: key(), run: 1, spec: Arc::new(spec) };
-        Self { starter, store, blobs, ends, commands, jobs, run, folder, _root: root }
+        Self { starter, store, blobs, coordinators, ends, commands, jobs, run, folder, _root: root }
     }
 
     async fn run_to_its_end(&mut self) -> RunEvent {
@@ -202,11 +215,34 @@ impl World {
         }
     }
 
+    async fn tell(&self, msg: CoordinatorMsg) {
+        self.coordinators.get(&key()).unwrap().tell(msg).await.unwrap();
+    }
+
+    /// Waits for the n-th event of a kind.
+    async fn event(&self, kind: &str, nth: usize) -> EventRecord {
+        let mut newest = self.store.newest_event();
+        loop {
+            let events = self.store.events(Some(&key()), 0, 1000).await.unwrap();
+            if let Some(event) = events.into_iter().filter(|e| e.kind == kind).nth(nth) {
+                return event;
+            }
+            newest.changed().await.unwrap();
+        }
+    }
+
+    async fn away(&self) -> Vec<ClientId> {
+        let coordinator = self.coordinators.get(&key()).unwrap();
+        coordinator.ask(WAIT, |reply| CoordinatorMsg::View { reply }).await.unwrap().away
+    }
+
     fn output(&self, file: &str) -> Vec<u8> {
         let folder = self.folder.path().join("storage/default/out/fl_j_output_V1");
         std::fs::read(folder.join(file)).unwrap()
     }
 }
+
+const WAIT: std::time::Duration = std::time::Duration::from_secs(10);
 
 fn key() -> JobKey {
     JobKey::new("default".parse().unwrap(), "j".parse().unwrap())
@@ -293,4 +329,56 @@ async fn an_initial_model_that_is_none_fails_the_run_and_not_the_clients() {
     assert_eq!(code, Code::BadUpdate);
     assert!(reason.contains("initial model"), "{reason}");
     assert!(world.commands.try_recv().is_err(), "no client was asked");
+}
+
+/// c0 has answered; quiet is awaited.
+async fn waiting_for_quiet(grace_s: u64) -> World {
+    let hyper = json!({"max_round_num": 1, "client_num": 2, "threshold_client_num": 2, "evaluate_interval": 0});
+    let world = World::with_grace(&["c0", "quiet"], hyper, std::time::Duration::from_secs(grace_s)).await;
+    world.starter.start(world.run.clone()).await.unwrap();
+    world.event("update-accepted", 0).await;
+    world
+}
+
+#[tokio::test]
+async fn the_end_of_an_awaited_clients_link_and_its_return_are_told_and_change_nothing_else() {
+    let mut world = waiting_for_quiet(3600).await;
+    let quiet: ClientId = "quiet".parse().unwrap();
+    let link = |session, up| CoordinatorMsg::Link { client: quiet.clone(), session, up };
+    world.tell(link(4, false)).await;
+    let lost = world.event("client-lost", 0).await;
+    assert_eq!((&lost.fields["client"], &lost.fields["round"]), (&json!("quiet"), &json!(1)));
+    assert_eq!(world.away().await, std::slice::from_ref(&quiet));
+    world.tell(link(5, true)).await;
+    world.event("client-back", 0).await;
+    assert_eq!(world.away().await, []);
+    // a session that ended after its successor began, and one that has answered already
+    world.tell(link(4, false)).await;
+    world.tell(CoordinatorMsg::Link { client: "c0".parse().unwrap(), session: 1, up: false }).await;
+    let update = put_bytes(world.blobs.as_ref(), weights(4.0).into(), &Owner::new("uploads/x").unwrap()).await.unwrap();
+    let order = loop {
+        if let TaskCommand::Run(order) = world.commands.recv().await.unwrap()
+            && order.key.client == quiet
+        {
+            break order;
+        }
+    };
+    let metrics = Metrics([("sample_num".to_owned(), 1.0)].into());
+    let report = TaskReport::Done { key: order.key, update: Some(update), metrics };
+    world.tell(CoordinatorMsg::Report { client: quiet, report }).await;
+    assert!(matches!(world.end().await, RunEvent::Finished));
+    assert_eq!(world.output("checkpoint_1.safetensors"), weights(2.5), "both count");
+    let told = world.store.events(Some(&key()), 0, 1000).await.unwrap();
+    assert_eq!(told.iter().filter(|e| e.kind.starts_with("client-")).count(), 2, "{told:?}");
+}
+
+#[tokio::test]
+async fn a_coordinator_that_starts_again_learns_who_did_not_come_back() {
+    // the selector of this test knows nobody, and the grace period is none
+    let world = waiting_for_quiet(0).await;
+    world.jobs.restart_child("default/j").await.unwrap();
+    world.event("client-lost", 0).await;
+    while world.away().await != ["quiet".parse().unwrap()] {
+        tokio::task::yield_now().await;
+    }
 }

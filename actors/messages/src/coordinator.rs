@@ -4,6 +4,8 @@ use crate::wire::TaskReport;
 use nsfl_actor::{Failure, Reply};
 use nsfl_types::{ClientId, JobKey, JobSpec};
 use nsfl_workflow::{RunInput, RunView};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,6 +32,16 @@ pub trait Starter: Send + Sync + 'static {
     fn stop_run<'a>(&'a self, key: &'a JobKey, run: u32) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 }
 
+/// A run as people see it, with what the machine does not know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CoordinatorView {
+    /// The run.
+    #[serde(flatten)]
+    pub run: RunView,
+    /// The awaited whose link has ended.
+    pub away: Vec<ClientId>,
+}
+
 /// To a job's coordinator.
 #[derive(Debug)]
 pub enum CoordinatorMsg {
@@ -40,6 +52,17 @@ pub enum CoordinatorMsg {
         /// What.
         report: TaskReport,
     },
+    /// A client's link fell silent for longer than the grace period or ended, or the client is (back) here.
+    Link {
+        /// Who.
+        client: ClientId,
+        /// Its session; news of an older one is ignored.
+        session: u64,
+        /// Whether it is there.
+        up: bool,
+    },
+    /// Those who have a link, as the selector knows them: asked for once after a restart.
+    Linked(BTreeSet<ClientId>),
     /// End the run.
     StopRun {
         /// Which run.
@@ -50,7 +73,7 @@ pub enum CoordinatorMsg {
     /// The run as people see it.
     View {
         /// The view.
-        reply: Reply<RunView>,
+        reply: Reply<CoordinatorView>,
     },
     /// Work that the coordinator had others do comes back as an input of its machine.
     Input(RunInput),

@@ -24,6 +24,7 @@ Exit codes:
   3  the server cannot be reached
   4  no such job, client or namespace
   5  --timeout is over
+  6  the backup is damaged, not whole, or of a newer version
   130  interrupted";
 
 #[derive(Debug, Subcommand)]
@@ -65,6 +66,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Set,
     },
+    /// Copy a running server's state into one file: jobs, models, the namespaces' files
+    Backup(Backup),
+    /// Put a backup into an empty data folder, on the server's machine, before the server is started
+    Restore(Restore),
     /// Ask whether the server is well
     Health,
     /// Show the versions of nsfl-ctl and of the server
@@ -210,6 +215,21 @@ pub(crate) enum What {
     Config,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The file to be made
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// A file that `backup` has made
+    pub(crate) file: PathBuf,
+    /// The server's data_dir: empty, or not there
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data_dir: PathBuf,
+}
+
 /// What may be set. An empty text removes a value.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
@@ -265,6 +285,8 @@ mod tests {
             "nsfl-ctl health --server http://h:1",
             "nsfl-ctl completion bash",
             "nsfl-ctl version",
+            "nsfl-ctl backup monday.tar --server http://h:1",
+            "nsfl-ctl restore monday.tar --data-dir server",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }
@@ -279,6 +301,7 @@ mod tests {
             "nsfl-ctl create job default -f a --timeout 3",
             "nsfl-ctl set config",
             "nsfl-ctl get jobs default -o xml",
+            "nsfl-ctl restore monday.tar",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

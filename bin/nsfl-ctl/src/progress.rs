@@ -27,6 +27,8 @@ struct Open {
     name: String,
     cohort: usize,
     awaited: BTreeSet<String>,
+    /// Those of them whose link has ended.
+    away: BTreeSet<String>,
     deadline: Option<Time>,
 }
 
@@ -54,6 +56,14 @@ impl Progress {
             "update-refused" => {
                 self.answered(&fields);
                 Some(format!("{}  update of {} refused: {}", fields.name(), fields.text("client"), fields.why()))
+            }
+            "client-lost" => {
+                self.away(&fields, true);
+                Some(format!("{}  {} lost its link and is still awaited", fields.name(), fields.text("client")))
+            }
+            "client-back" => {
+                self.away(&fields, false);
+                Some(format!("{}  {} is back", fields.name(), fields.text("client")))
             }
             "round-closed" => {
                 self.open = None;
@@ -85,7 +95,11 @@ impl Progress {
         if open.awaited.is_empty() {
             return Some(format!("{}: all {} have answered", open.name.trim_end(), open.cohort));
         }
-        let awaited: Vec<&str> = open.awaited.iter().map(String::as_str).collect();
+        let named = |client: &String| match open.away.contains(client) {
+            true => format!("{client} (no link)"),
+            false => client.clone(),
+        };
+        let awaited: Vec<String> = open.awaited.iter().map(named).collect();
         let until = open.deadline.map(|at| format!(" until {} UTC", at.clock())).unwrap_or_default();
         Some(format!("{}: waiting for {}{until}", open.name.trim_end(), awaited.join(", ")))
     }
@@ -93,6 +107,16 @@ impl Progress {
     /// Why the job is in its last state.
     pub(crate) fn reason(&self) -> &str {
         &self.reason
+    }
+
+    fn away(&mut self, fields: &Fields<'_>, away: bool) {
+        if let (Some(open), Some(client)) = (&mut self.open, fields.0["client"].as_str()) {
+            if away {
+                open.away.insert(client.to_owned())
+            } else {
+                open.away.remove(client)
+            };
+        }
     }
 
     fn answered(&mut self, fields: &Fields<'_>) {
@@ -158,6 +182,7 @@ impl Fields<'_> {
             name: self.name(),
             cohort: awaited.len(),
             awaited,
+            away: BTreeSet::new(),
             deadline: self.0["deadline_ms"].as_u64().map(|ms| Time(Timestamp(ms))),
         }
     }
@@ -202,7 +227,9 @@ mod tests {
             event("run-started", json!({"run": 1})),
             event("round-opened", opened),
             event("update-accepted", of("c1")),
+            event("client-lost", of("c2")),
             event("task-failed", of("c3")),
+            event("client-back", of("c2")),
             event("update-accepted", of("c2")),
             closed(1, "train", json!({"accuracy": 0.5, "loss": 1.25})),
             event("job-state", json!({"state": "RUNNING", "reason": "", "progress": 50})),

@@ -14,6 +14,7 @@
 //! coordinator again. The gateway listens after the coordinators are there, so that a client that comes back finds
 //! its job.
 
+use crate::backup::Backups;
 use crate::cli::ServerArgs;
 use crate::sweeper::{Sweeper, SweeperArgs};
 use crate::{check, exit, newer, node};
@@ -34,7 +35,7 @@ use nsfl_types::JobKey;
 use nsfl_workflow::RetryPolicy;
 use serde_json::json;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -58,6 +59,16 @@ pub(crate) fn main(args: ServerArgs) -> anyhow::Result<()> {
     })
 }
 
+/// A restore that was interrupted has left a part of the state.
+fn refuse_unfinished(data_dir: &Path) -> anyhow::Result<()> {
+    let left = data_dir.join(nsfl_backup::UNFINISHED);
+    if left.exists() {
+        let how = "a restore was interrupted: empty the data folder and restore again";
+        return Err(exit::coded(exit::DAMAGED, format!("{}: {how}", left.display())));
+    }
+    Ok(())
+}
+
 struct Started {
     root: Supervisor,
     store: Arc<SqliteJobStore>,
@@ -78,6 +89,7 @@ struct Addresses {
 
 async fn start(config: ServerConfig) -> anyhow::Result<Started> {
     let credentials = check::server_credentials(&config)?;
+    refuse_unfinished(&config.data_dir)?;
     let database =
         Arc::new(SqliteJobStore::open(config.data_dir.join("nsfl.sqlite"), config.store.fsync).map_err(exit::store)?);
     newer::refuse_jobs(database.as_ref()).await?;
@@ -90,6 +102,7 @@ async fn start(config: ServerConfig) -> anyhow::Result<Started> {
         })
         .map_err(exit::store)?,
     );
+    let backups = Backups::new(&config.data_dir, database.clone(), blobs.clone())?;
     let storage = config.data_dir.join("storage");
     for namespace in &config.namespaces {
         std::fs::create_dir_all(storage.join(namespace.as_str()))?;
@@ -109,8 +122,8 @@ async fn start(config: ServerConfig) -> anyhow::Result<Started> {
         .child(selector(&config, &addresses))
         .child(core(&config, &addresses, &store, &blobs, storage.clone()))
         .child(gateway(&config, &addresses, &blobs, credentials, link))
-        .child(sweeper(&blobs))
-        .child(api_server(&config, &addresses, &store, storage));
+        .child(sweeper(&blobs, &backups))
+        .child(api_server(&config, &addresses, &store, backups, storage));
     let root = Supervisor::start(root).await.map_err(|failure| exit::failure(&failure, 1))?;
     let link = link_address.wait_for(Option::is_some).await?.map_or_else(String::new, |a: SocketAddr| a.to_string());
     let api = addresses.api.observe(OBSERVE).await;
@@ -140,6 +153,7 @@ fn core(
         storage: storage.clone(),
         scratch: config.data_dir.join("scratch"),
         trainer: trainer(),
+        link_grace: config.link.unreachable_ms.duration(),
         retry: RetryPolicy {
             max_attempts: config.rounds.retry_attempts.get(),
             backoff_base_ms: config.rounds.retry_base_ms.get(),
@@ -198,12 +212,19 @@ fn gateway(
     ChildSpec::supervisor(gateway_tree(args, &addresses.gateway), Restart::Permanent)
 }
 
-fn sweeper(blobs: &Arc<dyn BlobStore>) -> ChildSpec {
-    let args = SweeperArgs { blobs: blobs.clone(), every: Duration::from_secs(2), idle: Duration::from_secs(600) };
+fn sweeper(blobs: &Arc<dyn BlobStore>, backups: &Backups) -> ChildSpec {
+    let (every, idle) = (Duration::from_secs(2), Duration::from_secs(600));
+    let args = SweeperArgs { blobs: blobs.clone(), sweeping: backups.sweeping(), every, idle };
     ChildSpec::role::<Sweeper>("sweeper", &Address::new("sweeper", 16), args, Restart::Permanent)
 }
 
-fn api_server(config: &ServerConfig, addresses: &Addresses, store: &Arc<dyn JobStore>, storage: PathBuf) -> ChildSpec {
+fn api_server(
+    config: &ServerConfig,
+    addresses: &Addresses,
+    store: &Arc<dyn JobStore>,
+    backups: Backups,
+    storage: PathBuf,
+) -> ChildSpec {
     let root = addresses.root.clone();
     let tls = config.rest.tls.as_ref();
     let args = ApiServerArgs {
@@ -217,6 +238,10 @@ fn api_server(config: &ServerConfig, addresses: &Addresses, store: &Arc<dyn JobS
             let root = root.clone();
             Box::pin(async move { root.observe(OBSERVE).await })
         }),
+        backup: Arc::new(move || {
+            let backups = backups.clone();
+            Box::pin(async move { backups.take().await })
+        }),
         storage,
         namespaces: config.namespaces.clone(),
         limits: nsfl_api_server::Limits {
@@ -227,8 +252,11 @@ fn api_server(config: &ServerConfig, addresses: &Addresses, store: &Arc<dyn JobS
     ChildSpec::role::<ApiServer>("api-server", &addresses.api, args, Restart::Permanent)
 }
 
-/// This program again, as a trainer.
+/// This program again, as a trainer. It starts no others and ends with its standard input: it needs no warden.
 pub(crate) fn trainer() -> TrainerCommand {
-    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("nsfl-node"));
-    TrainerCommand { program, args: vec!["trainer".into()] }
+    TrainerCommand { program: this_program(), args: vec!["trainer".into()] }
+}
+
+fn this_program() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("nsfl-node"))
 }

@@ -73,6 +73,9 @@ pub struct CurrentRound {
     pub round: u32,
     /// Clients that have not replied yet; empty when no round is open.
     pub awaited: Vec<ClientId>,
+    /// Those of them whose link has ended.
+    #[serde(default)]
+    pub away: Vec<ClientId>,
     /// When the round stops waiting; `null` when no round is open.
     pub deadline: Option<Time>,
     /// Each client's part.

@@ -70,6 +70,7 @@ fn rounds_show_the_attempts_and_who_is_awaited() {
         current: Some(CurrentRound {
             round: 2,
             awaited: vec!["c2".parse().unwrap()],
+            away: vec!["c2".parse().unwrap()],
             deadline: Some(at(60)),
             members: vec![Member {
                 client: "c1".parse().unwrap(),

@@ -42,6 +42,13 @@ pub(crate) fn open_again(path: &Path) -> Result<Connection, StoreError> {
     Connection::open_with_flags(path, flags).and_then(set_up).map_err(reading(path))
 }
 
+/// Opens a connection that makes a copy: it writes, but not to this file.
+pub(crate) fn open_to_copy(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(reading(path))?;
+    set_up(&db).map(|()| db).map_err(reading(path))
+}
+
 fn set_up(db: &Connection) -> rusqlite::Result<()> {
     db.busy_timeout(Duration::from_secs(5))?;
     db.pragma_update(None, "foreign_keys", true)?;

@@ -1,7 +1,8 @@
 //! The queries.
 
 use crate::format::{
-    job_key, json, kind, metrics, model, model_if_any, named, named_if_any, time, time_if_any, unreadable, unsigned,
+    job_key, json, kind, metrics, model, model_if_any, named, named_if_any, time, time_if_any, unreadable, unsealed,
+    unsigned,
 };
 use nsfl_store::{CheckpointRecord, EventRecord, JobRecord, MemberRecord, RoundRecord, RunRecord};
 use nsfl_types::{JobKey, TaskKey};
@@ -19,7 +20,8 @@ pub(crate) fn job(db: &Connection, key: &JobKey) -> Result<Option<JobRecord>> {
 pub(crate) fn run(db: &Connection, key: &JobKey, run: u32) -> Result<Option<RunRecord>> {
     let Some(job) = row_of(db, key)? else { return Ok(None) };
     let record = |row: &Row<'_>| {
-        let (generation, snapshot) = (unsigned(row, "generation")?, row.get("snapshot")?);
+        let generation = unsigned(row, "generation")?;
+        let snapshot = unsealed(row, &[&generation.to_le_bytes()])?;
         Ok(RunRecord { job: key.clone(), run, generation, snapshot })
     };
     db.prepare_cached("SELECT * FROM runs WHERE job = ? AND run = ?")?.query_row(params![job, run], record).optional()
@@ -110,11 +112,13 @@ pub(crate) fn generation(db: &Connection, job: i64, run: u32) -> Result<Option<u
 }
 
 fn job_record(row: &Row<'_>) -> Result<JobRecord> {
+    let (document, state): (String, String) = (row.get("document")?, row.get("state")?);
+    let snapshot = unsealed(row, &[document.as_bytes(), state.as_bytes()])?;
     Ok(JobRecord {
         key: job_key(row.get("namespace")?, row.get("id")?)?,
-        document: row.get("document")?,
+        document,
         state: named(row, "state")?,
-        snapshot: row.get("snapshot")?,
+        snapshot,
         created: time(row, "created")?,
         started: time_if_any(row, "started")?,
     })

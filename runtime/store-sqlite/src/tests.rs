@@ -73,6 +73,57 @@ fn a_database_of_a_newer_version_is_refused_with_a_way_out() {
     assert_eq!(left, Ok(99), "it is left as it is");
 }
 
+#[tokio::test]
+async fn a_bit_that_flips_in_what_a_job_or_a_run_goes_on_from_is_found_when_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let job = JobRecord { snapshot: br#"{"round":2}"#.to_vec(), ..sample::job("a") };
+    let run = RunRecord { snapshot: br#"{"round":2}"#.to_vec(), ..sample::run("a", 1) };
+    store.commit(vec![Change::InsertJob(job.clone()), Change::PutRun(run.clone())]).await.unwrap();
+    let (key, db) = (sample::job_key("a"), Connection::open(folder.path().join("jobs.db")).unwrap());
+    assert_eq!((store.job(&key).await.unwrap(), store.run(&key, 1).await.unwrap()), (Some(job), Some(run)));
+    let change = |table: &str, from: &str, to: &str| {
+        let text = format!("replace(CAST(snapshot AS TEXT), '{from}', '{to}')");
+        assert_eq!(db.execute(&format!("UPDATE {table} SET snapshot = CAST({text} AS BLOB)"), []), Ok(1));
+    };
+    // as in a page: 2 becomes 3, and the text is as good as before
+    for table in ["jobs", "runs"] {
+        change(table, "2}", "3}");
+    }
+    for error in [store.job(&key).await.unwrap_err(), store.run(&key, 1).await.unwrap_err()] {
+        let said = error.to_string();
+        assert!(matches!(error, StoreError::Damaged(_)) && said.contains("checksum differs"), "{said}");
+    }
+    for table in ["jobs", "runs"] {
+        change(table, "3}", "2}");
+    }
+    assert!(store.run(&key, 1).await.is_ok());
+    for change in
+        ["jobs SET document = document || ' '", "jobs SET state = 'FAILED'", "runs SET generation = generation + 1"]
+    {
+        db.execute_batch(&format!("BEGIN; UPDATE {change}")).unwrap();
+        let damaged = match change.starts_with("jobs") {
+            true => read::job(&db, &key).is_err(),
+            false => read::run(&db, &key, 1).is_err(),
+        };
+        assert!(damaged, "{change}");
+        db.execute_batch("ROLLBACK").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_copy_holds_what_was_committed_when_it_was_made_and_is_a_database_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.commit(vec![Change::InsertJob(sample::job("a"))]).await.unwrap();
+    let copy = folder.path().join("copy.db");
+    store.copy_to(&copy).await.unwrap();
+    store.commit(vec![Change::InsertJob(sample::job("b"))]).await.unwrap();
+    assert!(store.copy_to(&copy).await.is_err(), "nothing is overwritten");
+    let copied = SqliteJobStore::open(&copy, false).unwrap();
+    assert_eq!(copied.jobs().await.unwrap(), [sample::job("a")]);
+}
+
 #[test]
 fn a_file_that_is_no_database_is_damaged_and_named() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! The changes, each as one or two statements within the caller's transaction.
 
 use crate::fail::reading;
-use crate::format::{kind_number, metrics_text, name, signed};
+use crate::format::{kind_number, metrics_text, name, sealed, signed};
 use crate::read::{generation, row_of};
 use nsfl_store::{Change, CheckpointRecord, EventRecord, JobRecord, MemberRecord, RoundRecord, RunRecord, StoreError};
 use nsfl_types::JobKey;
@@ -46,7 +46,7 @@ fn insert_job(db: &Connection, record: &JobRecord) -> Result<usize> {
         key.id.as_str(),
         document,
         name(state),
-        snapshot,
+        sealed(snapshot, &[document.as_bytes(), name(state).as_bytes()]),
         signed(created.0),
         started.map(|at| signed(at.0)),
     ])
@@ -56,6 +56,7 @@ fn update_job(db: &Connection, job: i64, record: &JobRecord) -> Result<()> {
     let sql = "UPDATE jobs SET document = ?, state = ?, snapshot = ?, created = ?, started = ? WHERE job = ?";
     let JobRecord { key: _, document, state, snapshot, created, started } = record;
     let started = started.map(|at| signed(at.0));
+    let snapshot = sealed(snapshot, &[document.as_bytes(), name(state).as_bytes()]);
     execute(db, sql, params![document, name(state), snapshot, signed(created.0), started, job])
 }
 
@@ -69,7 +70,8 @@ fn delete_job(db: &Connection, key: &JobKey) -> Result<()> {
 fn put_run(db: &Connection, job: i64, record: &RunRecord) -> Result<()> {
     let sql = "INSERT INTO runs (job, run, generation, snapshot) VALUES (?, ?, ?, ?)
                ON CONFLICT DO UPDATE SET generation = excluded.generation, snapshot = excluded.snapshot";
-    execute(db, sql, params![job, record.run, signed(record.generation), record.snapshot])
+    let snapshot = sealed(&record.snapshot, &[&record.generation.to_le_bytes()]);
+    execute(db, sql, params![job, record.run, signed(record.generation), snapshot])
 }
 
 fn put_round(db: &Connection, job: i64, record: &RoundRecord) -> Result<()> {

@@ -88,7 +88,7 @@ pub struct Ending {
     pub failed: Option<u32>,
     /// The limit they ran into.
     pub limit: Option<Limit>,
-    /// The largest sum of resident memory seen, in bytes.
+    /// The largest sum of memory seen, in bytes.
     pub peak_memory: u64,
     /// Processor time of all of them.
     pub cpu_time: Duration,
@@ -118,7 +118,8 @@ impl Launcher {
         let group = self.cgroups.clone().map(|cgroups| Group::new(cgroups, name()));
         let LaunchSpec { workers, cwd, folder, limits, sandbox } = spec;
         let order = Order { workers, cwd, folder, limits, sandbox, group, memory_is_bounded: false };
-        let child = self.warden(&order).map_err(|source| TrainerError::Start { program: self.program.clone(), source })?;
+        let child =
+            self.warden(&order).map_err(|source| TrainerError::Start { program: self.program.clone(), source })?;
         let (control, controls) = unbounded_channel();
         Ok(Launched { control: Some(control), ending: tokio::spawn(attend(child, order, controls)) })
     }
@@ -200,7 +201,11 @@ fn check(spec: &LaunchSpec) -> Result<(), TrainerError> {
 }
 
 /// The warden's life as seen from here.
-async fn attend(mut child: Child, order: Order, mut controls: UnboundedReceiver<Control>) -> Result<Ending, TrainerError> {
+async fn attend(
+    mut child: Child,
+    order: Order,
+    mut controls: UnboundedReceiver<Control>,
+) -> Result<Ending, TrainerError> {
     let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
         return Err(TrainerError::Warden("it has no pipes".into()));

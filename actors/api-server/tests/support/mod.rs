@@ -125,6 +125,19 @@ pub fn limits() -> Limits {
     }
 }
 
+/// A backup whose reading fails after its first piece.
+pub fn broken_backup() -> nsfl_api_server::Backup {
+    Arc::new(|| {
+        Box::pin(async {
+            let (pieces, stream) = tokio::sync::mpsc::channel(2);
+            for piece in [Ok("first piece".into()), Err(std::io::Error::other("the disk is gone"))] {
+                let _ = pieces.send(piece).await;
+            }
+            Ok(nsfl_api_server::BackupStream(stream))
+        })
+    })
+}
+
 pub async fn server(clients: Vec<ClientView>, tls: Option<Tls>) -> Server {
     let folder = tempfile::tempdir().unwrap();
     let (jobs, store) = (Jobs::default(), Arc::new(MemoryJobStore::default()));
@@ -143,6 +156,7 @@ pub async fn server(clients: Vec<ClientView>, tls: Option<Tls>) -> Server {
             let root = observed.clone();
             Box::pin(async move { root.observe(Duration::from_secs(5)).await })
         }),
+        backup: Arc::new(|| Box::pin(async { Err(Refusal::new(Code::Busy, "another backup is being taken")) })),
         storage: folder.path().to_owned(),
         namespaces: vec!["default".parse().unwrap()],
         limits: limits(),

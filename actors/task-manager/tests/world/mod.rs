@@ -12,7 +12,7 @@ use nsfl_messages::wire::{
 };
 use nsfl_store::memory::{MemoryBlobStore, MemoryTaskStore};
 use nsfl_store::{BlobStore, BlobWriter, Owner, put_bytes};
-use nsfl_task_manager::{ProcessConfig, Processes, ScriptRules, SiteConfig, client_tree};
+use nsfl_task_manager::{Admission, ProcessConfig, Processes, ScriptRules, SiteConfig, client_tree};
 use nsfl_tensor::{DType, Layout};
 use nsfl_trainer::TrainerCommand;
 use nsfl_trainer::launch::Launcher;
@@ -124,6 +124,7 @@ pub fn site(folder: &Path) -> SiteConfig {
         blobs: Arc::new(MemoryBlobStore::default()),
         tasks: Arc::new(MemoryTaskStore::default()),
         sweep: Duration::from_millis(50),
+        admission: Admission::default(),
     }
 }
 
@@ -370,7 +371,7 @@ fn info() -> ClientInfo {
         runtimes: vec![Runtime::Builtin],
         label: String::new(),
         max_tasks: 1,
-        resource: Resource { worker_num: 1, cpu: 1.0, gpu: 0.0, memory_mb: 1.0 },
+        resource: Resource { worker_num: 1, cpu: 1.0, gpu: 0.0, memory_mb: 1000.0 },
         datasets: [("digits".to_owned(), 30)].into(),
     }
 }

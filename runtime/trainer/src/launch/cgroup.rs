@@ -59,7 +59,8 @@ impl Cgroups {
             for entry in fs::read_dir(&hierarchy.own).into_iter().flatten().flatten() {
                 let Ok(name) = entry.file_name().into_string() else { continue };
                 let daemon = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-                if daemon.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) && swept.insert(name.clone()) {
+                if daemon.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) && swept.insert(name.clone())
+                {
                     Group { cgroups: self.clone(), name }.end();
                 }
             }
@@ -279,8 +280,7 @@ mod tests {
 
     #[test]
     fn limits_are_written_in_the_words_of_each_version() {
-        let limits =
-            Limits { memory: Some(512_000_000), cpu: Some(1.5), processes: Some(100), ..Limits::default() };
+        let limits = Limits { memory: Some(512_000_000), cpu: Some(1.5), processes: Some(100), ..Limits::default() };
         let settings = |version| {
             let controllers = WANTED.map(str::to_owned).into();
             Hierarchy { version, own: PathBuf::new(), controllers }.settings(&limits)

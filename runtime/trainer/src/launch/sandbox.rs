@@ -59,9 +59,21 @@ impl Bubblewrap {
     pub fn probe() -> Result<Self, String> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let found = std::env::split_paths(&path).map(|folder| folder.join("bwrap")).find(|path| path.is_file());
-        let program = found.ok_or("bubblewrap is not installed (no bwrap in PATH; Debian's package is 'bubblewrap')")?;
+        let program =
+            found.ok_or("bubblewrap is not installed (no bwrap in PATH; Debian's package is 'bubblewrap')")?;
         let trial = Command::new(&program)
-            .args(["--ro-bind", "/", "/", "--unshare-all", "--die-with-parent", "--proc", "/proc", "--dev", "/dev", "true"])
+            .args([
+                "--ro-bind",
+                "/",
+                "/",
+                "--unshare-all",
+                "--die-with-parent",
+                "--proc",
+                "/proc",
+                "--dev",
+                "/dev",
+                "true",
+            ])
             .stdin(Stdio::null())
             .output()
             .map_err(|e| format!("{} cannot be run: {e}", program.display()))?;
@@ -95,6 +107,8 @@ impl Sandbox {
             args.bind("--ro-bind-try", &path, &path);
         }
         args.all(["--proc", "/proc", "--dev", "/dev"]);
+        // what of a temporary folder of the machine is shown lies on top of it
+        args.bind("--bind", &self.tmp, Path::new("/tmp"));
         let topology = Path::new(if self.gpu { "/sys" } else { "/sys/devices/system/cpu" });
         args.bind("--ro-bind-try", topology, topology);
         for device in self.devices() {
@@ -105,7 +119,8 @@ impl Sandbox {
             args.bind("--ro-bind-try", path, path);
         }
         // What is hidden is covered where it lies below something seen so far; what the task may see of it comes after.
-        let covered = |path: &Path| found.iter().chain(&self.read_only).any(|seen| path.starts_with(seen)) || is_system(path);
+        let covered =
+            |path: &Path| found.iter().chain(&self.read_only).any(|seen| path.starts_with(seen)) || is_system(path);
         for folder in self.hidden.iter().filter(|path| path.is_dir() && covered(path)) {
             args.all(["--tmpfs"]);
             args.0.push(folder.into());
@@ -113,7 +128,6 @@ impl Sandbox {
         for path in &self.read_only {
             args.bind("--ro-bind", path, path);
         }
-        args.bind("--bind", &self.tmp, Path::new("/tmp"));
         for path in &self.writable {
             args.bind("--bind", path, path);
         }
