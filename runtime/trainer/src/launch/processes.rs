@@ -65,10 +65,16 @@ pub(super) fn proportional(pids: &[i32]) -> Option<u64> {
 pub(super) fn end_all_below() -> io::Result<()> {
     loop {
         kill_below();
-        match wait(WaitOptions::empty()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::CHILD) => return Ok(()),
-            Err(error) => return Err(error.into()),
+        // one is waited for, and all that have ended with it: there may be thousands
+        let mut options = WaitOptions::empty();
+        loop {
+            match wait(options) {
+                Ok(Some(_)) => options = WaitOptions::NOHANG,
+                Ok(None) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::CHILD) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }
