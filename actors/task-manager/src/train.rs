@@ -57,6 +57,7 @@ async fn attempt(site: &Site, order: &TaskOrder) -> Result<UpdateRef, Refusal> {
 fn describe(site: &Site, order: &TaskOrder) -> Result<TrainerTask, Refusal> {
     let bad = |what: &str, error: serde_json::Error| Refusal::new(Code::BadDocument, format!("{what}: {error}"));
     let work: Work = serde_json::from_str(&order.spec).map_err(|e| bad("the task's record", e))?;
+    let optimizer = work.optimizer.as_deref().map(serde_json::from_str);
     let configured = site.config.datasets.iter().filter(|(name, _)| work.datasets.contains(name));
     Ok(TrainerTask {
         work: match order.key.kind {
@@ -65,8 +66,8 @@ fn describe(site: &Site, order: &TaskOrder) -> Result<TrainerTask, Refusal> {
         },
         task_entry: work.task_entry,
         parameters: serde_json::from_str(&work.parameters).map_err(|e| bad("the job's parameters", e))?,
-        optimizer: None,
-        gpu: false,
+        optimizer: optimizer.transpose().map_err(|e| bad("the job's optimizer", e))?,
+        gpu: work.resource.gpu > 0.0,
         seed: work.seed,
         datasets: configured.map(|(name, path)| (name.clone(), path.clone())).collect(),
         result: RESULT.into(),
