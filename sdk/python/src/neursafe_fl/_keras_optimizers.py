@@ -63,6 +63,11 @@ def _names_of(trained: list[Any], model: Any) -> list[str]:
     return [known[id(variable)] for variable in trained]
 
 
+def _initial(array: Any) -> Any:
+    """An initializer with these values. An assignment would be lost: TensorFlow builds optimizers while it traces."""
+    return lambda shape, dtype=None: keras.ops.convert_to_tensor(array, dtype=dtype)
+
+
 class _Corrected:
     """update_step() with the corrected gradient; mixed in before the wrapped class."""
 
@@ -95,9 +100,8 @@ class _FedProx(_Corrected):
             for name, variable in zip(self._nsfl_names, variables):
                 if name not in there:
                     raise OptimizerError(f"{name!r} is not in the global weights")
-                x = self.add_variable_from_reference(variable, name="global")
-                x.assign(base.get_tensor(name))
-                self._nsfl_x.append(x)
+                initial = _initial(base.get_tensor(name))
+                self._nsfl_x.append(self.add_variable_from_reference(variable, name="global", initializer=initial))
 
     def _nsfl_corrected(self: Any, gradient: Any, variable: Any, index: int) -> Any:
         ops = keras.ops
@@ -126,9 +130,8 @@ class _Scaffold(_Corrected):
                 c = base.get_tensor(CONTROL + name)
                 if own is not None and name in own.keys():
                     c = c - own.get_tensor(name)
-                held = self.add_variable_from_reference(variable, name="control")
-                held.assign(c)
-                self._nsfl_c.append(held)
+                initial = _initial(c)
+                self._nsfl_c.append(self.add_variable_from_reference(variable, name="control", initializer=initial))
                 # by a gradient of 1 at every step so far: the last step's length, and the sum of lengths
                 self._nsfl_built.append(self.add_variable((), dtype="float32", name="built"))
                 self._nsfl_length.append(self.add_variable((), dtype="float32", name="length"))
