@@ -1,6 +1,7 @@
 """A task's folder and environment, as a client makes them."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -70,8 +71,6 @@ def script(tmp_path):
     def run(text, *command, **environment):
         path = tmp_path / "script.py"
         path.write_text(textwrap.dedent(text))
-        import os
-
         words = [sys.executable, *(str(word) for word in command), str(path)]
         return subprocess.run(words, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300)
 

@@ -205,6 +205,8 @@ def _tensors(path: Path) -> dict[str, tuple[str, Any]]:
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                raise ValueError(f"a header of {length} bytes in a smaller file")
             header = json.loads(file.read(length))
     except (OSError, ValueError) as error:
         raise _Wrong(f"{path} cannot be read as safetensors: {error}") from error
