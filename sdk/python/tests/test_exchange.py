@@ -22,6 +22,7 @@ CALLS = [
     lambda: nsfl.get_dataset_path("x"),
     lambda: nsfl.get_parameter("x"),
     lambda: nsfl.get_parameters(),
+    lambda: nsfl.get_seed(),
     lambda: nsfl.put_parameter("x", 1),
     lambda: nsfl.put_parameters({}),
     lambda: nsfl.get_file("x"),
@@ -82,6 +83,11 @@ def test_parameters_of_the_extender(task):
     assert nsfl.get_parameter("b", 7) == 7
     with pytest.raises(KeyError, match="there is 'a'"):
         nsfl.get_parameter("b")
+
+
+def test_the_tasks_seed(task):
+    task.write("task.json", {"version": 1, "mode": "train", "seed": 2**53 + 1})
+    assert nsfl.get_seed() == 2**53 + 1
 
 
 def test_put_parameter_adds_and_put_parameters_replaces(task):

@@ -58,6 +58,11 @@ def get_dataset_path(name: str) -> str:
     return path
 
 
+def get_seed() -> int:
+    """A seed of this task, for shuffling and the like: other clients and rounds have others, the task run again the same."""
+    return int(Task.current("get_seed").describe().get("seed", 0))
+
+
 def get_parameters() -> dict[str, Any]:
     """All values that the job's extender broadcast for this round; empty where there is none."""
     task = Task.current("get_parameters")
