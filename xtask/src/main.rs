@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`, `python`. Nothing here is
+//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`, `python`, `example`. Nothing here is
 //! part of the product.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool that talks to the terminal")]
 
 mod bench;
 mod ci;
+mod example;
 mod faults;
 mod layers;
 mod metadata;
@@ -46,6 +47,8 @@ enum Command {
     },
     /// The Python that tests and examples run in: PyTorch, TensorFlow, Keras and the SDK under target/python.
     Python(python::PythonArgs),
+    /// An example of `examples/fashion_mnist` on a federation of four clients on this machine.
+    Example(example::ExampleArgs),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Bench(bench) => bench::run(bench),
         Command::Faults { args } => faults::run(&args),
         Command::Python(args) => python::run(&args),
+        Command::Example(args) => example::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -65,6 +65,10 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn python(&self) -> PathBuf {
         self.programs().join("python")
     }
