@@ -1,7 +1,8 @@
 //! `cargo xtask ci`: every check in order, each timed, all of them run even when one fails; the tests' closing line last.
 
-use crate::{layers, metadata, python, tidy};
+use crate::{layers, metadata, python, tidy, torch};
 use anyhow::{Context, Result, bail, ensure};
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -35,6 +36,7 @@ pub(crate) fn run() -> Result<()> {
         tests.done
     });
     step("doctests", &mut || cargo(&["test", "--workspace", "--doc", "--locked", "--quiet"]));
+    step("torch", &mut torch::run);
     step("quickstart", &mut quickstart);
     step("python", &mut || python::environment().map(drop));
     step("python sdk", &mut || python::tests(&python::environment()?, &[]));
@@ -100,7 +102,7 @@ fn selection(graph: &metadata::Graph, only: &[String]) -> (Vec<String>, Vec<Stri
     (packages, filters)
 }
 
-fn have_nextest() -> bool {
+pub(crate) fn have_nextest() -> bool {
     let answers = || Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|o| o.status.success());
     if answers() {
         return true;
@@ -153,7 +155,14 @@ fn accuracy(text: &str) -> Option<f64> {
 }
 
 fn cargo(args: &[&str]) -> Result<()> {
-    let status = Command::new("cargo").args(args).current_dir(metadata::root()).status().context("cargo")?;
+    cargo_with(args, &[])
+}
+
+/// With these variables in its environment.
+pub(crate) fn cargo_with(args: &[&str], environment: &[(&str, OsString)]) -> Result<()> {
+    let mut command = Command::new("cargo");
+    command.args(args).envs(environment.iter().map(|(name, value)| (name, value))).current_dir(metadata::root());
+    let status = command.status().context("cargo")?;
     if !status.success() {
         bail!("cargo {}: {status}", args.join(" "));
     }

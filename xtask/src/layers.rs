@@ -58,6 +58,9 @@ fn layer(package: &Package) -> Option<Layer> {
 
 const BACKENDS: [&str; 3] = ["nsfl-store-posix", "nsfl-store-sqlite", "nsfl-store-sled"];
 const WITHOUT_WEIGHTS: [&str; 2] = ["nsfl-messages", "nsfl-workflow"];
+/// libtorch, and who alone may link it.
+const TORCH: [&str; 2] = ["tch", "torch-sys"];
+const TORCH_TRAINER: &str = "nsfl-trainer-torch";
 const CTL_MAY_REACH: [&str; 2] = ["nsfl-types", "nsfl-rest-model"];
 /// Runtimes, sockets and stores: out of reach of lib/ by any path.
 const IMPURE: [&str; 8] = ["tokio", "mio", "socket2", "tonic", "actix-web", "ractor", "rusqlite", "sled"];
@@ -83,6 +86,11 @@ fn violations(graph: &Graph) -> Vec<Violation> {
         if package.name == "nsfl-ctl" {
             reach("the command line speaks REST and knows nothing else of us", &|p| {
                 p.folder.is_some() && !CTL_MAY_REACH.contains(&p.name.as_str())
+            });
+        }
+        if package.name != TORCH_TRAINER {
+            reach("only nsfl-trainer-torch links libtorch: start it as a process", &|p| {
+                TORCH.contains(&p.name.as_str())
             });
         }
         if own == Layer::Lib {

@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`, `python`, `example`. Nothing here is
-//! part of the product.
+//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`, `python`, `example`,
+//! `torch`. Nothing here is part of the product.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool that talks to the terminal")]
 
 mod bench;
@@ -10,6 +10,7 @@ mod layers;
 mod metadata;
 mod python;
 mod tidy;
+mod torch;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -49,6 +50,8 @@ enum Command {
     Python(python::PythonArgs),
     /// An example of `examples/fashion_mnist` on a federation of four clients on this machine.
     Example(example::ExampleArgs),
+    /// Builds the torchscript runtime with libtorch and runs its tests.
+    Torch,
 }
 
 fn main() -> ExitCode {
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Faults { args } => faults::run(&args),
         Command::Python(args) => python::run(&args),
         Command::Example(args) => example::run(&args),
+        Command::Torch => torch::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -65,11 +65,14 @@ pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace").to_owned()
 }
 
+/// Features that link what an ordinary build does not.
+const OPTIONAL: &str = "nsfl-trainer-torch/torch";
+
 /// Asks cargo.
 pub(crate) fn load() -> Result<Graph> {
     let metadata = MetadataCommand::new()
         .current_dir(root())
-        .other_options(vec!["--locked".to_owned()])
+        .other_options(["--locked", "--features", OPTIONAL].map(str::to_owned).to_vec())
         .exec()
         .context("cargo metadata")?;
     let resolve = metadata.resolve.as_ref().context("cargo metadata gave no dependency graph")?;

@@ -64,6 +64,8 @@ async fn made_by_trainer(args: &CoordinatorArgs, owner: &Owner) -> Result<BlobRe
         work: Work::Init { out_weights: weights.clone() },
         task_entry: run.spec.task_entry.clone(),
         parameters: run.spec.parameters.clone(),
+        optimizer: None,
+        gpu: false,
         seed: seed_for(run.spec.seed, &["init"]),
         datasets: BTreeMap::new(),
         result: workspace.join("result.json"),

@@ -1,32 +1,65 @@
-//! The result of a train task: local minus global, written to the client's store block by block. The
-//! global model is a file mapping.
+//! The result of a train task: local minus global, written to the client's store block by block. The global model is a
+//! file mapping. The local weights are read, not mapped: who could write them could also cut them short, and reading a
+//! mapped file that was cut would kill this process.
 
+use crate::trainer::Assignment;
 use bytes::BytesMut;
+use nsfl_fault_point::Step;
 use nsfl_store::{BlobWriter, StoreError};
-use nsfl_tensor::{StreamError, TensorError, WeightsView, write_delta};
-use nsfl_types::Refusal;
+use nsfl_tensor::{StreamError, TensorError, WeightsHead, WeightsView, write_delta_from};
+use nsfl_trainer::script::open;
+use nsfl_types::{BlobRef, Code, Refusal};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use tokio::runtime::Handle;
 
 /// Bytes handed to the store at once.
 const CHUNK: usize = 1 << 20;
+
+/// Makes the delta of the weights in `folder` and stores it, owned by the task.
+pub(crate) async fn store(task: &Assignment, folder: &Path, name: &str) -> Result<BlobRef, Refusal> {
+    let unread = |e: io::Error| Refusal::new(Code::BadUpdate, format!("the trainer's weights: {e}"));
+    let opened = open(folder, Path::new(name)).map_err(unread)?;
+    let (local, len) = opened.ok_or_else(|| Refusal::new(Code::BadUpdate, "the trainer wrote no weights"))?;
+    let base = task.blobs.open(task.base.digest).await.map_err(|e| bad_store(&e))?;
+    let writer = task.blobs.create().await.map_err(|e| bad_store(&e))?;
+    let (runtime, of) = (Handle::current(), base.clone());
+    let written = tokio::task::spawn_blocking(move || write(&of, &local, len, writer, &runtime)).await;
+    let delta = written.map_err(|e| Refusal::new(Code::Internal, format!("the update was not made: {e}")))??;
+    task.blobs.forget(&base);
+    let step = Step::new("executor", &"delta");
+    step.reach("before-commit");
+    let blob = delta.commit(&task.owner()).await.map_err(|e| bad_store(&e))?;
+    step.reach("after-commit");
+    Ok(blob)
+}
+
+enum Broken {
+    Read(io::Error),
+    Store(StoreError),
+}
 
 /// Writes `local − base`, both safetensors files, and gives the writer back to be committed. Blocks its thread, and
 /// waits for the store on `runtime`: for the blocking pool only.
 ///
 /// # Errors
 /// Weights that are not the model's or not finite, or what the store says.
-pub(crate) fn write(
+fn write(
     base: &[u8],
-    local: &[u8],
+    local: &File,
+    len: u64,
     mut writer: Box<dyn BlobWriter>,
     runtime: &Handle,
 ) -> Result<Box<dyn BlobWriter>, Refusal> {
     let base = WeightsView::parse(base).map_err(|e| bad_content(&e))?;
-    let local = WeightsView::parse(local).map_err(|e| bad_content(&e))?;
+    let head = head(local, len)?;
     let mut buffer = BytesMut::with_capacity(CHUNK);
-    let written = write_delta(&base, &local, |block| {
+    let read = |start, block: &mut [u8]| local.read_exact_at(block, start as u64).map_err(Broken::Read);
+    let written = write_delta_from(&base, &head, read, |block| {
         if !buffer.is_empty() && buffer.len() + block.len() > CHUNK {
-            runtime.block_on(writer.write(buffer.split().freeze()))?;
+            runtime.block_on(writer.write(buffer.split().freeze())).map_err(Broken::Store)?;
             buffer.reserve(CHUNK);
         }
         buffer.extend_from_slice(block);
@@ -34,10 +67,33 @@ pub(crate) fn write(
     });
     written.map_err(|error| match error {
         StreamError::Content(content) => bad_content(&content),
-        StreamError::Write(store) => bad_store(&store),
+        StreamError::Write(Broken::Read(e)) => unreadable(&e),
+        StreamError::Write(Broken::Store(store)) => bad_store(&store),
     })?;
     runtime.block_on(writer.write(buffer.freeze())).map_err(|e| bad_store(&e))?;
     Ok(writer)
+}
+
+/// The head of the local weights, with a hint at what is often handed over in place of them.
+fn head(local: &File, len: u64) -> Result<WeightsHead, Refusal> {
+    let mut prefix = [0; WeightsHead::PREFIX];
+    let begin = prefix.len().min(usize::try_from(len).unwrap_or(usize::MAX));
+    local.read_exact_at(&mut prefix[..begin], 0).map_err(|e| unreadable(&e))?;
+    let refused = |error: TensorError| {
+        if prefix.starts_with(b"PK\x03\x04") || prefix[0] == 0x80 {
+            let what = "the trainer's weights are a pickle or a zip (torch.save?): safetensors is expected";
+            return Refusal::new(Code::BadUpdate, what);
+        }
+        bad_content(&error)
+    };
+    let length = WeightsHead::length(prefix, len).map_err(refused)?;
+    let mut head = vec![0; length];
+    local.read_exact_at(&mut head, 0).map_err(|e| unreadable(&e))?;
+    WeightsHead::parse(&head, len).map_err(refused)
+}
+
+fn unreadable(error: &io::Error) -> Refusal {
+    Refusal::new(Code::BadUpdate, format!("the trainer's weights were not read: {error}"))
 }
 
 fn bad_content(error: &TensorError) -> Refusal {
@@ -66,7 +122,10 @@ mod tests {
         let store = MemoryBlobStore::default();
         let writer = store.create().await.unwrap();
         let runtime = Handle::current();
-        let writer = tokio::task::spawn_blocking(move || write(&base, &local, writer, &runtime)).await.unwrap()?;
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, &local).unwrap();
+        let len = local.len() as u64;
+        let writer = tokio::task::spawn_blocking(move || write(&base, &file, len, writer, &runtime)).await.unwrap()?;
         let blob = writer.commit(&Owner::new("me").unwrap()).await.unwrap();
         Ok(store.open(blob.digest).await.unwrap().to_vec())
     }
@@ -85,6 +144,10 @@ mod tests {
         let code = async |local: Vec<u8>| delta(base(), local).await.unwrap_err().code;
         assert_eq!(code(model([f32::NAN, 0.0].into_iter())).await, Code::NotFinite);
         assert_eq!(code(model([1.0].into_iter())).await, Code::WrongShape);
-        assert_eq!(code(b"no weights".to_vec()).await, Code::BadUpdate);
+        for bytes in [&b"no weights"[..], b"", b"short", b"\x80\x02}q", b"PK\x03\x04 archive/data.pkl"] {
+            assert_eq!(code(bytes.to_vec()).await, Code::BadUpdate);
+        }
+        let pickle = delta(base(), b"PK\x03\x04 archive/data.pkl".to_vec()).await.unwrap_err();
+        assert!(pickle.reason.contains("torch.save"), "{}", pickle.reason);
     }
 }

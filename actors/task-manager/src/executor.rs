@@ -2,15 +2,17 @@
 //! takes time runs beside it and comes back as a message. It dies and is restarted freely: the record is the task.
 
 use crate::message::{ExecutorMsg, TaskManagerMsg};
-use crate::order;
+use crate::order::{self, Work};
 use crate::site::Site;
-use crate::{train, transfer};
+use crate::trainer::{Assignment, Progress};
+use crate::transfer;
 use nsfl_actor::{Context, Failure, Next, Role, SendError, Timer, now_ms};
 use nsfl_fault_point::Step;
+use nsfl_messages::wire::TaskReport;
 use nsfl_store::TaskRecord;
 use nsfl_telemetry::span;
-use nsfl_types::{TaskKey, Timestamp};
-use nsfl_workflow::{TaskEffect, TaskInput, TaskMachine, TaskPhase};
+use nsfl_types::{Refusal, TaskKey, Timestamp};
+use nsfl_workflow::{Outcome, TaskEffect, TaskInput, TaskMachine, TaskOrder, TaskPhase};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,14 +150,24 @@ impl Executor {
         match effect {
             TaskEffect::Fetch { base } => {
                 if !std::mem::replace(&mut self.fetching, true) {
-                    ctx.spawn(async move { transfer::fetch(&site, &key, base).await }, ExecutorMsg::Fetched);
+                    let work = self.machine.as_ref().map(|machine| Work::of(machine.order()));
+                    let fetch = async move {
+                        let needs = work.transpose()?.map(|work| site.config.trainer.needs(&work)).unwrap_or_default();
+                        transfer::fetch(&site, &key, std::iter::once(base).chain(needs)).await
+                    };
+                    ctx.spawn(fetch, ExecutorMsg::Fetched);
                 }
             }
             TaskEffect::StartTrainer => {
                 tracing::info!("trainer starts");
                 let order = self.machine.as_ref().map(|machine| machine.order().clone());
                 if let (Some(order), None) = (order, &self.trainer) {
-                    let work = async move { train::run(&site, &order).await };
+                    let work = async move {
+                        match assignment(&site, &order) {
+                            Ok(task) => site.config.trainer.run(&task).await,
+                            Err(Refusal { code, reason }) => Outcome::Failed { code, reason, cause: None },
+                        }
+                    };
                     self.trainer = Some(ctx.spawn(work, ExecutorMsg::Trained));
                 }
             }
@@ -164,12 +176,13 @@ impl Executor {
                     trainer.abort();
                 }
             }
-            TaskEffect::Upload { blob } => {
+            TaskEffect::Upload { blobs } => {
                 if !std::mem::replace(&mut self.uploading, true) {
-                    ctx.spawn(async move { transfer::upload(&site, blob).await }, ExecutorMsg::Uploaded);
+                    ctx.spawn(async move { transfer::upload(&site, &blobs).await }, ExecutorMsg::Uploaded);
                 }
             }
             TaskEffect::Report { report } => self.site.report(order::to_wire(key, report)),
+            TaskEffect::KeepState => site.config.trainer.keep(&key, &site.folder(&key)).await,
             TaskEffect::Forget => self.site.forget(&key).await?,
         }
         Ok(())
@@ -191,4 +204,24 @@ impl Executor {
     fn is_over(&self) -> bool {
         self.machine.as_ref().is_none_or(|machine| *machine.phase() == TaskPhase::Ended)
     }
+}
+
+/// The task as its trainer takes it.
+fn assignment(site: &Arc<Site>, order: &TaskOrder) -> Result<Assignment, Refusal> {
+    let (config, key) = (&site.config, order.key.clone());
+    let work = Work::of(order)?;
+    let configured = config.datasets.iter().filter(|(name, _)| work.datasets.contains(name));
+    let (of, to) = (key.clone(), Arc::clone(site));
+    Ok(Assignment {
+        base: order.base,
+        timeout: Duration::from_millis(order.timeout_ms),
+        datasets: configured.map(|(name, path)| (name.clone(), path.clone())).collect(),
+        folder: site.folder(&key),
+        blobs: Arc::clone(&config.blobs),
+        progress: Arc::new(move |Progress { done, message, metrics }| {
+            to.report(TaskReport::Progress { key: of.clone(), done, message, metrics });
+        }),
+        key,
+        work,
+    })
 }

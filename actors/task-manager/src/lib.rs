@@ -6,12 +6,16 @@ mod executor;
 mod manager;
 mod message;
 mod order;
+mod processes;
 mod roster;
 mod site;
-mod train;
+mod trainer;
 mod transfer;
 mod tree;
 mod uplink;
 
+pub use order::Work;
+pub use processes::{ProcessConfig, Processes, ScriptRules};
 pub use site::SiteConfig;
+pub use trainer::{Assignment, Progress, ProgressSink, Trainer};
 pub use tree::client_tree;

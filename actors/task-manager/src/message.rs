@@ -56,7 +56,7 @@ pub(crate) enum ExecutorMsg {
     Input(TaskInput),
     /// The time its machine asked for has come.
     Tick,
-    /// The fetch of the base model ended.
+    /// The fetch of the base model, and of what goes with it, ended.
     Fetched(Result<Result<(), Refusal>, Failure>),
     /// The trainer ended.
     Trained(Result<Outcome, Failure>),

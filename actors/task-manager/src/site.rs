@@ -1,10 +1,10 @@
-//! What the client's actors share: stores, paths, the trainer's program, each other's addresses. Holds no task state.
+//! What the client's actors share: stores, paths, the trainer, each other's addresses. Holds no task state.
 
 use crate::message::{ExecutorMsg, TaskManagerMsg, UplinkMsg};
+use crate::trainer::Trainer;
 use nsfl_actor::{Address, Directory, SendError, Supervisor};
 use nsfl_messages::wire::{ClientInfo, TaskReport};
 use nsfl_store::{BlobStore, Owner, StoreError, TaskStore};
-use nsfl_trainer::TrainerCommand;
 use nsfl_transport::BlobClient;
 use nsfl_types::{Digest, TaskKey};
 use std::collections::BTreeMap;
@@ -21,8 +21,8 @@ pub struct SiteConfig {
     pub heartbeat: Duration,
     /// Folder of the tasks' working files.
     pub workspace: PathBuf,
-    /// Program that runs a task in a child process.
-    pub trainer: TrainerCommand,
+    /// Does the tasks.
+    pub trainer: Arc<dyn Trainer>,
     /// Data set name to its folder or file.
     pub datasets: BTreeMap<String, PathBuf>,
     /// Models and results.

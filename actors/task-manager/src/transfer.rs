@@ -1,36 +1,55 @@
-//! A task's two transfers: the base model in, the result out. Resumed where they were cut; not repeated here.
+//! A task's transfers: the base model and what goes with it in, the result out. Resumed where they were cut; not repeated here.
 
+use crate::order::Work;
 use crate::site::{Site, owner, short_name};
 use nsfl_transport::BlobError;
 use nsfl_types::{BlobRef, Code, Refusal, TaskKey};
+use nsfl_workflow::TaskMachine;
 use std::time::Duration;
 
 /// A partial download untouched for this long is removed.
 const IDLE_PARTIAL: Duration = Duration::from_secs(24 * 3600);
 
-/// Brings the base model into the client's store, owned by the task. One that is held already is not fetched.
-pub(crate) async fn fetch(site: &Site, key: &TaskKey, base: BlobRef) -> Result<(), Refusal> {
+/// Brings the base model, and what else a task needs, into the client's store, owned by the task. What is held already
+/// is not fetched.
+pub(crate) async fn fetch(site: &Site, key: &TaskKey, needed: impl Iterator<Item = BlobRef>) -> Result<(), Refusal> {
     let blobs = &site.config.blobs;
-    let fetched = site.transfer.get(base, blobs.as_ref(), &short_name(key), &owner(key)).await;
-    fetched.map_err(|error| match refusal(&error) {
-        // a server that has just restarted grants again once it has taken up the round: that passes
-        Refusal { code: Code::BlobRefused, reason } => Refusal::new(Code::Busy, reason),
-        other => other,
-    })
+    for blob in needed {
+        let fetched = site.transfer.get(blob, blobs.as_ref(), &short_name(key), &owner(key)).await;
+        fetched.map_err(|error| match refusal(&error) {
+            // a server that has just restarted grants again once it has taken up the round: that passes
+            Refusal { code: Code::BlobRefused, reason } => Refusal::new(Code::Busy, reason),
+            other => other,
+        })?;
+    }
+    Ok(())
 }
 
-/// Removes blobs that nobody owns, and partial downloads long untouched. A failure is logged: a later sweep tries again.
+/// Removes what no task needs: blobs that nobody owns, partial downloads long untouched, what trainers have kept. A
+/// failure is logged: a later sweep tries again.
 pub(crate) async fn sweep(site: &Site) {
     if let Err(error) = site.config.blobs.sweep(IDLE_PARTIAL).await {
         tracing::warn!(%error, "blobs not swept");
     }
+    match site.config.tasks.all().await {
+        Ok(records) => {
+            let machines = records.iter().filter_map(|record| TaskMachine::restore(&record.snapshot).ok());
+            let scripts = machines.filter_map(|machine| Work::of(machine.order()).ok()?.scripts);
+            let held: Vec<BlobRef> = scripts.map(|scripts| scripts.package).collect();
+            site.config.trainer.sweep(&held).await;
+        }
+        Err(error) => tracing::warn!(%error, "task records not read for a sweep"),
+    }
 }
 
 /// Brings the result to the server.
-pub(crate) async fn upload(site: &Site, blob: BlobRef) -> Result<(), Refusal> {
-    let opened = site.config.blobs.open(blob.digest).await;
-    let bytes = opened.map_err(|error| Refusal::new(error.code(), error.to_string()))?;
-    site.transfer.put(blob, bytes).await.map_err(|error| refusal(&error))
+pub(crate) async fn upload(site: &Site, blobs: &[BlobRef]) -> Result<(), Refusal> {
+    for blob in blobs {
+        let opened = site.config.blobs.open(blob.digest).await;
+        let bytes = opened.map_err(|error| Refusal::new(error.code(), error.to_string()))?;
+        site.transfer.put(*blob, bytes).await.map_err(|error| refusal(&error))?;
+    }
+    Ok(())
 }
 
 fn refusal(error: &BlobError) -> Refusal {

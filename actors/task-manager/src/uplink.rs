@@ -6,7 +6,7 @@ use crate::site::Site;
 use bytes::Bytes;
 use nsfl_actor::{Context, Failure, Next, Role, Timer};
 use nsfl_fault_point::Step;
-use nsfl_messages::wire::{self, ClientLoad, EXPORT_REGISTRY, EXPORT_TASKS, RegistryReport, TaskCommand};
+use nsfl_messages::wire::{self, ClientLoad, EXPORT_REGISTRY, EXPORT_TASKS, RegistryReport, TaskCommand, TaskReport};
 use nsfl_telemetry::TraceContext;
 use nsfl_transport::{Delivery, Incoming, Link, LinkEvent, LinkEvents};
 use serde::Serialize;
@@ -61,7 +61,12 @@ impl Role for Uplink {
             UplinkMsg::Report(report) => {
                 self.reports += 1;
                 let trace = report.key().map(|key| TraceContext::of_task(key).to_string());
-                self.send(EXPORT_TASKS, &report, Delivery::AtLeastOnce, trace.as_deref());
+                let delivery = match report {
+                    // the next one says more
+                    TaskReport::Progress { .. } => Delivery::AtMostOnce,
+                    _ => Delivery::AtLeastOnce,
+                };
+                self.send(EXPORT_TASKS, &report, delivery, trace.as_deref());
             }
             UplinkMsg::Load(tasks) => self.load = tasks,
             UplinkMsg::Beat => {

@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use nsfl_types::ClientId;
 use serde::Serialize;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -37,6 +38,13 @@ pub(crate) enum Command {
         /// The task file.
         #[arg(long)]
         task: PathBuf,
+    },
+    /// Watch over the processes of one task (used by the client itself).
+    #[command(hide = true)]
+    Warden {
+        /// What one of them runs.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
     },
 }
 

@@ -4,11 +4,13 @@ use crate::cli::ClientArgs;
 use crate::server::trainer;
 use crate::{check, exit, newer, node};
 use nsfl_actor::{Supervisor, now_ms};
-use nsfl_config::ClientConfig;
+use nsfl_config::{ClientConfig, Count};
 use nsfl_messages::wire::{ClientInfo, EXPORT_TASKS, VERSION};
 use nsfl_store_posix::{PosixBlobStore, PosixConfig};
 use nsfl_store_sled::SledTaskStore;
-use nsfl_task_manager::{SiteConfig, client_tree};
+use nsfl_task_manager::{ProcessConfig, Processes, ScriptRules, SiteConfig, client_tree};
+use nsfl_trainer::TrainerCommand;
+use nsfl_trainer::launch::{Cgroups, Launcher};
 use nsfl_transport::{Credentials, Export, Limits, Redial};
 use nsfl_types::Resource;
 use serde_json::json;
@@ -47,7 +49,7 @@ async fn start(config: &ClientConfig, credentials: Credentials) -> anyhow::Resul
         info: info(config, &credentials),
         heartbeat: config.heartbeat_ms.duration(),
         workspace: config.data_dir.join("workspace"),
-        trainer: trainer(),
+        trainer: Arc::new(Processes::new(processes(config))),
         datasets: config.datasets.clone(),
         blobs: Arc::new(blobs),
         tasks: Arc::new(tasks),
@@ -67,6 +69,42 @@ async fn start(config: &ClientConfig, credentials: Credentials) -> anyhow::Resul
         redial: Redial { first: config.link.retry_base_ms.duration(), max: config.link.retry_max_ms.duration() },
     });
     Supervisor::start(client_tree(site, connection)).await.map_err(|failure| exit::failure(&failure, 1))
+}
+
+fn processes(config: &ClientConfig) -> ProcessConfig {
+    const MB: u64 = 1_000_000;
+    let (scripts, builtin) = (&config.scripts, trainer());
+    let mb = |count: Count| u64::from(count.get()) * MB;
+    ProcessConfig {
+        torchscript: beside(&builtin.program, &config.runtime.torchscript.command),
+        launcher: Launcher {
+            program: builtin.program.clone(),
+            args: vec!["warden".into()],
+            cgroups: Cgroups::detect(),
+        },
+        builtin,
+        tasks: config.tasks.clone(),
+        data: config.data_dir.clone(),
+        scripts: ScriptRules {
+            quota: mb(scripts.quota_mb),
+            log: mb(scripts.log_mb),
+            logs: scripts.log_files.get() as usize,
+            package: mb(scripts.package_mb),
+            unpacked: mb(scripts.unpacked_mb),
+            extra: mb(scripts.extra_mb),
+            grace: scripts.grace_ms.duration(),
+            state: Duration::from_secs(u64::from(scripts.state_days.get()) * 24 * 3600),
+            environment: scripts.environment.clone(),
+        },
+    }
+}
+
+/// A program by its name, beside this one where it is there, else on `PATH`.
+fn beside(own: &Path, command: &[String]) -> TrainerCommand {
+    let (name, args) = command.split_first().map_or(("", &[][..]), |(name, args)| (name.as_str(), args));
+    let near = own.with_file_name(name);
+    let program = if !name.contains('/') && near.is_file() { near } else { name.into() };
+    TrainerCommand { program, args: args.to_vec() }
 }
 
 fn info(config: &ClientConfig, credentials: &Credentials) -> ClientInfo {

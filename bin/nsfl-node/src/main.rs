@@ -20,8 +20,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // A trainer child starts often and must start fast: it needs neither TLS nor an async runtime.
-    if let Command::Trainer { task } = &cli.command {
-        return nsfl_trainer::child_main(task);
+    match &cli.command {
+        Command::Trainer { task } => return nsfl_trainer::child_main(task),
+        Command::Warden { command } => return nsfl_trainer::launch::warden_main(command),
+        _ => {}
     }
     let installed = rustls::crypto::ring::default_provider().install_default();
     debug_assert!(installed.is_ok(), "nothing else installs a crypto provider");
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
         Command::Provision(args) => provision::main(args),
         Command::Fsck(args) => fsck::main(&args),
         Command::CheckConfig(args) => check::main(&args),
-        Command::Trainer { .. } => Ok(()),
+        Command::Trainer { .. } | Command::Warden { .. } => Ok(()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

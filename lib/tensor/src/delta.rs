@@ -2,7 +2,8 @@
 
 use crate::error::shown;
 use crate::{
-    BLOCK_BYTES, Bf16, DType, F16, F32, F64, Float, StreamError, TensorError, UpdateFacts, WeightsView, check_block,
+    BLOCK_BYTES, Bf16, DType, F16, F32, F64, Float, Layout, StreamError, TensorError, UpdateFacts, WeightsHead,
+    WeightsView, check_block,
 };
 
 /// Writes `local − base` as a safetensors file: its head, then blocks in canonical order. Floats are subtracted
@@ -14,17 +15,46 @@ use crate::{
 pub fn write_delta<E>(
     base: &WeightsView<'_>,
     local: &WeightsView<'_>,
+    write: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<UpdateFacts, StreamError<TensorError, E>> {
+    let read = |tensor, offset, block: &mut [u8]| {
+        block.copy_from_slice(&local.tensor(tensor)[offset..offset + block.len()]);
+        Ok(())
+    };
+    blocks(base, local.layout(), read, write)
+}
+
+/// The same with local weights that are read block by block: `read` fills a block from this place of their file.
+///
+/// # Errors
+/// As `write_delta`; an error of `read` counts as the sink's.
+pub fn write_delta_from<E>(
+    base: &WeightsView<'_>,
+    local: &WeightsHead,
+    mut read: impl FnMut(usize, &mut [u8]) -> Result<(), E>,
+    write: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<UpdateFacts, StreamError<TensorError, E>> {
+    let read = |tensor, offset, block: &mut [u8]| read(local.start(tensor) + offset, block);
+    blocks(base, local.layout(), read, write)
+}
+
+/// `read` fills a block from a tensor, given by its index, and the offset in it.
+fn blocks<E>(
+    base: &WeightsView<'_>,
+    local: &Layout,
+    mut read: impl FnMut(usize, usize, &mut [u8]) -> Result<(), E>,
     mut write: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<UpdateFacts, StreamError<TensorError, E>> {
     let layout = base.layout();
-    layout.check_same(local.layout()).map_err(StreamError::Content)?;
+    layout.check_same(local).map_err(StreamError::Content)?;
     write(&layout.header_bytes()).map_err(StreamError::Write)?;
     let mut facts = UpdateFacts::zero(layout.tensors().len());
-    let mut out = vec![0; BLOCK_BYTES.min(layout.data_len())];
+    let len = BLOCK_BYTES.min(layout.data_len());
+    let (mut local, mut out) = (vec![0; len], vec![0; len]);
     for (i, spec) in layout.tensors().iter().enumerate() {
-        let blocks = base.tensor(i).chunks(BLOCK_BYTES).zip(local.tensor(i).chunks(BLOCK_BYTES));
-        for (n, (base, local)) in blocks.enumerate() {
-            let out = &mut out[..local.len()];
+        for (n, base) in base.tensor(i).chunks(BLOCK_BYTES).enumerate() {
+            let (local, out) = (&mut local[..base.len()], &mut out[..base.len()]);
+            read(i, n * BLOCK_BYTES, local).map_err(StreamError::Write)?;
             delta_block(spec.dtype, base, local, out);
             let max = check_block(spec.dtype, out).map_err(|index| {
                 let index = index + n * BLOCK_BYTES / spec.dtype.size();
@@ -83,11 +113,27 @@ mod tests {
         let len = BLOCK_BYTES / 4 + 3;
         let base: Vec<f32> = (0..len).map(|i| i as f32 * 0.1).collect();
         let local: Vec<f32> = base.iter().enumerate().map(|(i, b)| b + (i % 7) as f32).collect();
-        let (file, facts) = delta(&model(&base, 5), &model(&local, 9)).unwrap();
+        let (base_file, local_file) = (model(&base, 5), model(&local, 9));
+        let (file, facts) = delta(&base_file, &local_file).unwrap();
         let expected: Vec<f32> = local.iter().zip(&base).map(|(l, b)| l - b).collect();
         assert!(file == model(&expected, 9));
         let view = WeightsView::parse(&file).unwrap();
         assert_eq!(check_update(view.layout(), &view).unwrap(), facts);
+
+        let file_len = local_file.len() as u64;
+        let head_len = WeightsHead::length(*local_file.first_chunk().unwrap(), file_len).unwrap();
+        let head = WeightsHead::parse(&local_file[..head_len], file_len).unwrap();
+        let mut streamed = Vec::new();
+        let read = |start: usize, block: &mut [u8]| {
+            block.copy_from_slice(&local_file[start..start + block.len()]);
+            Ok::<_, Infallible>(())
+        };
+        let write = |block: &[u8]| {
+            streamed.extend_from_slice(block);
+            Ok(())
+        };
+        assert_eq!(write_delta_from(&WeightsView::parse(&base_file).unwrap(), &head, read, write).unwrap(), facts);
+        assert!(streamed == file, "read block by block it is the same");
     }
 
     #[test]

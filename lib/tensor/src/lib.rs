@@ -7,13 +7,15 @@ mod check;
 mod delta;
 mod dtype;
 mod error;
+mod head;
 mod layout;
 mod view;
 
 pub use check::{UpdateFacts, check_block, check_update};
-pub use delta::write_delta;
+pub use delta::{write_delta, write_delta_from};
 pub use dtype::{Bf16, DType, F16, F32, F64, Float};
 pub use error::{StreamError, TensorError};
+pub use head::WeightsHead;
 pub use layout::{Layout, TensorSpec};
 pub use view::WeightsView;
 

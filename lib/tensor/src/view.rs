@@ -1,16 +1,13 @@
 //! A safetensors file's bytes, parsed and checked once. Borrows, never copies values.
 
-use crate::error::shown;
-use crate::{DType, Layout, TensorError};
+use crate::{Layout, TensorError, WeightsHead};
 use safetensors::SafeTensors;
 
 /// Weights in someone else's memory, a file mapping for instance.
 #[derive(Debug, Clone)]
 pub struct WeightsView<'a> {
-    layout: Layout,
+    head: WeightsHead,
     bytes: &'a [u8],
-    /// Where in `bytes` each tensor of `layout` begins.
-    starts: Vec<usize>,
 }
 
 impl<'a> WeightsView<'a> {
@@ -20,39 +17,26 @@ impl<'a> WeightsView<'a> {
     /// Bytes that are not safetensors, or a data type that is not offered.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, TensorError> {
         let (header_len, metadata) = SafeTensors::read_metadata(bytes).map_err(TensorError::Unreadable)?;
-        let data_start = 8 + header_len;
-        let mut found = std::collections::BTreeMap::new();
-        let mut items = Vec::new();
-        for name in metadata.offset_keys() {
-            let Some(info) = metadata.info(&name) else { continue };
-            let Some(dtype) = DType::from_safetensors(info.dtype) else {
-                return Err(TensorError::UnsupportedDType { tensor: shown(&name), dtype: format!("{:?}", info.dtype) });
-            };
-            found.insert(name.clone(), data_start + info.data_offsets.0);
-            items.push((name, dtype, info.shape.clone()));
-        }
-        let layout = Layout::new(items)?;
-        let starts = layout.tensors().iter().map(|t| found[&t.name]).collect();
-        Ok(Self { layout, bytes, starts })
+        Ok(Self { head: WeightsHead::of(&metadata, WeightsHead::PREFIX + header_len)?, bytes })
     }
 
     /// Names, types and shapes, in canonical order.
     #[must_use]
     pub fn layout(&self) -> &Layout {
-        &self.layout
+        self.head.layout()
     }
 
     /// The bytes of the `index`-th tensor of the layout.
     #[must_use]
     pub fn tensor(&self, index: usize) -> &'a [u8] {
-        let start = self.starts[index];
-        &self.bytes[start..start + self.layout.tensors()[index].range.len()]
+        let start = self.start(index);
+        &self.bytes[start..start + self.layout().tensors()[index].range.len()]
     }
 
     /// Where in the file that tensor begins, for advice to the page cache.
     #[must_use]
     pub fn start(&self, index: usize) -> usize {
-        self.starts[index]
+        self.head.start(index)
     }
 }
 

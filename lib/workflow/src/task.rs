@@ -10,7 +10,7 @@ pub use message::{Outcome, Report, TaskEffect, TaskInput, TaskOrder};
 use crate::round::UpdateRef;
 use crate::run::RetryPolicy;
 use crate::snapshot::{self, SnapshotError};
-use nsfl_types::{Code, Timestamp};
+use nsfl_types::{BlobRef, Code, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What a task is at.
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub enum TaskPhase {
     /// The model is being fetched, or will be again at `retry_at`.
     Fetching { failures: u32, retry_at: Option<Timestamp> },
-    /// The trainer works; it is killed at `until`.
+    /// The trainer works; it is killed at `until` if it has not ended by itself.
     Running { until: Timestamp },
     /// The outcome is kept and handed in again at `retry_at` unless the coordinator has answered.
     Offering { outcome: Outcome, uploaded: bool, failures: u32, retry_at: Timestamp },
@@ -32,14 +32,21 @@ pub enum TaskPhase {
 pub struct TaskMachine {
     order: TaskOrder,
     phase: TaskPhase,
+    /// It has ended with its update accepted: what its script wants to keep is to be kept before it is forgotten.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    keeps: bool,
 }
+
+/// The trainer keeps to its time by itself and then says more of its end than could be known here. So long after that it
+/// is taken for broken.
+const PATIENCE_MS: u64 = 30_000;
 
 impl TaskMachine {
     /// A task that was just offered: its model is fetched.
     #[must_use]
     pub fn accept(order: TaskOrder, effects: &mut Vec<TaskEffect>) -> Self {
         effects.push(TaskEffect::Fetch { base: order.base });
-        Self { order, phase: TaskPhase::Fetching { failures: 0, retry_at: None } }
+        Self { order, phase: TaskPhase::Fetching { failures: 0, retry_at: None }, keeps: false }
     }
 
     /// Takes in what happened; what does not fit the phase is stale and changes nothing.
@@ -52,7 +59,7 @@ impl TaskMachine {
                     *failures += 1;
                     *retry_at = Some(now.plus_ms(RetryPolicy::default().pause_ms(*failures)));
                 } else {
-                    self.offer(now, Outcome::Failed { code, reason }, effects);
+                    self.offer(now, Outcome::Failed { code, reason, cause: None }, effects);
                 }
             }
             (TaskPhase::Running { .. }, TaskInput::TrainerEnded { outcome }) => self.offer(now, outcome, effects),
@@ -60,7 +67,11 @@ impl TaskMachine {
                 *uploaded = true;
                 self.hand_in(effects);
             }
-            (_, TaskInput::Acked | TaskInput::Refused { .. } | TaskInput::Cancelled) => self.end(effects),
+            (phase, TaskInput::Acked) => {
+                self.keeps = phase.has_update();
+                self.end(effects);
+            }
+            (_, TaskInput::Refused { .. } | TaskInput::Cancelled) => self.end(effects),
             (_, TaskInput::Offered) => self.try_again(now, effects),
             (_, TaskInput::LinkUp) => {
                 self.forget_failures();
@@ -88,7 +99,7 @@ impl TaskMachine {
         self.forget_failures();
         match &self.phase {
             TaskPhase::Running { .. } => self.start(now, effects),
-            TaskPhase::Ended => effects.push(TaskEffect::Forget),
+            TaskPhase::Ended => self.end(effects),
             _ => self.try_again(now, effects),
         }
     }
@@ -120,13 +131,13 @@ impl TaskMachine {
     }
 
     fn start(&mut self, now: Timestamp, effects: &mut Vec<TaskEffect>) {
-        self.phase = TaskPhase::Running { until: now.plus_ms(self.order.timeout_ms) };
+        self.phase = TaskPhase::Running { until: now.plus_ms(self.order.timeout_ms + PATIENCE_MS) };
         effects.push(TaskEffect::StartTrainer);
         effects.push(TaskEffect::Report { report: Report::Started });
     }
 
     fn offer(&mut self, now: Timestamp, outcome: Outcome, effects: &mut Vec<TaskEffect>) {
-        let uploaded = !matches!(outcome, Outcome::Done { update: UpdateRef { blob: Some(_), .. } });
+        let uploaded = blobs(&outcome).is_empty();
         let retry_at = now.plus_ms(RetryPolicy::default().pause_ms(1));
         self.phase = TaskPhase::Offering { outcome, uploaded, failures: 1, retry_at };
         self.hand_in(effects);
@@ -135,11 +146,10 @@ impl TaskMachine {
     /// Uploads what is not yet there, else reports.
     fn hand_in(&self, effects: &mut Vec<TaskEffect>) {
         let TaskPhase::Offering { outcome, uploaded, .. } = &self.phase else { return };
-        effects.push(match outcome {
-            Outcome::Done { update: UpdateRef { blob: Some(blob), .. } } if !uploaded => {
-                TaskEffect::Upload { blob: *blob }
-            }
-            outcome => TaskEffect::Report { report: Report::from(outcome.clone()) },
+        effects.push(if *uploaded {
+            TaskEffect::Report { report: Report::from(outcome.clone()) }
+        } else {
+            TaskEffect::Upload { blobs: blobs(outcome) }
         });
     }
 
@@ -165,8 +175,8 @@ impl TaskMachine {
         }
         if matches!(self.phase, TaskPhase::Running { .. }) {
             effects.push(TaskEffect::KillTrainer);
-            let reason = format!("the trainer did not end within {} ms", self.order.timeout_ms);
-            self.offer(now, Outcome::Failed { code: Code::TrainerTimeout, reason }, effects);
+            let reason = format!("the trainer did not end within {} ms, and not when told to", self.order.timeout_ms);
+            self.offer(now, Outcome::Failed { code: Code::TrainerTimeout, reason, cause: None }, effects);
         } else {
             self.try_again(now, effects);
         }
@@ -184,7 +194,25 @@ impl TaskMachine {
             effects.push(TaskEffect::KillTrainer);
         }
         self.phase = TaskPhase::Ended;
+        if self.keeps {
+            effects.push(TaskEffect::KeepState);
+        }
         effects.push(TaskEffect::Forget);
+    }
+}
+
+impl TaskPhase {
+    /// Whether it waits for the answer to an update: what an evaluation measures changes nothing.
+    fn has_update(&self) -> bool {
+        matches!(self, TaskPhase::Offering { outcome: Outcome::Done { update: UpdateRef { blob: Some(_), .. } }, .. })
+    }
+}
+
+/// What the server must hold before it is told of the outcome.
+fn blobs(outcome: &Outcome) -> Vec<BlobRef> {
+    match outcome {
+        Outcome::Done { update: UpdateRef { blob, extra, .. } } => blob.iter().chain(extra).copied().collect(),
+        Outcome::Failed { .. } => Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a client's configuration holds, with every default. Not its identity: that is in the certificate.
 
 use crate::checked::{self, Check, constant};
-use crate::{Bytes, ConfigError, Count, Millis, ServerAddress, Store, Tls, datasets, load};
+use crate::{Bytes, ConfigError, Count, Millis, Runtimes, Scripts, ServerAddress, Store, Tls, datasets, load};
 use nsfl_telemetry::LogConfig;
 use nsfl_types::Runtime;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,15 @@ pub struct ClientConfig {
     /// Data set name to local path; in the file also the path of a JSON file that holds such a map. Default none.
     #[serde(default, deserialize_with = "datasets::anchored")]
     pub datasets: BTreeMap<String, PathBuf>,
+    /// Task name (`task_entry` of a job) to the path of its task configuration. Default none.
+    #[serde(default, deserialize_with = "datasets::anchored")]
+    pub tasks: BTreeMap<String, PathBuf>,
+    /// Tasks that run a script.
+    #[serde(default, deserialize_with = "checked::section")]
+    pub scripts: Scripts,
+    /// Trainers that are programs of their own.
+    #[serde(default)]
+    pub runtime: Runtimes,
     /// What tasks may use together.
     #[serde(default)]
     pub resource: ResourceLimits,

@@ -19,12 +19,14 @@ mod client;
 mod datasets;
 mod error;
 mod load;
+mod scripts;
 mod server;
 
 pub use checked::{Bytes, Count, Millis, ServerAddress};
 pub use client::{ClientConfig, ClientLimits, ClientLink, ResourceLimits};
 pub use error::ConfigError;
 pub use load::{NO_FLAGS, PREFIX};
+pub use scripts::{Runtimes, Scripts, TrainerProgram};
 pub use server::{Limits, Link, Rest, RestTls, Rounds, ServerConfig};
 
 use serde::{Deserialize, Serialize};

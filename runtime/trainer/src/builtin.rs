@@ -1,8 +1,6 @@
 //! Which builtin trainer does a task. Runs in the calling thread; `child_main` puts it in a process of its own.
 
 use crate::{TaskError, TrainerResult, TrainerTask, classifier, echo};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 use std::time::Instant;
 
 /// Does a task with the builtin trainer it names; adds `spend_time` in seconds.
@@ -21,13 +19,4 @@ pub fn run(task: &TrainerTask) -> Result<TrainerResult, TaskError> {
     }?;
     metrics.0.insert("spend_time".to_owned(), start.elapsed().as_secs_f64());
     Ok(TrainerResult { metrics })
-}
-
-/// The job's parameters as a trainer's own type; an unknown one is refused with the list of those it knows.
-pub(crate) fn parameters<T: DeserializeOwned>(task: &TrainerTask) -> Result<T, TaskError> {
-    serde_path_to_error::deserialize(Value::Object(task.parameters.clone())).map_err(|e| {
-        let path = e.path().to_string();
-        let field = if path == "." { "parameters".to_owned() } else { format!("parameters.{path}") };
-        TaskError::BadParameters(format!("{field}: {}", e.into_inner()))
-    })
 }

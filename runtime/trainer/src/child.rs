@@ -2,7 +2,7 @@
 
 use crate::error::chain;
 use crate::task::Outcome;
-use crate::{TrainerTask, builtin};
+use crate::{TrainerFailure, TrainerResult, TrainerTask};
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,10 +10,20 @@ use std::process::ExitCode;
 /// Set by the daemon: standard input is a pipe that it holds open for as long as it lives.
 pub(crate) const TETHER: &str = "NSFL_TRAINER_TETHER";
 
-/// Does the task in this file: what `nsfl-node trainer --task FILE` calls. Ends with 0 when it is done, 1 when the
-/// result file says why not, 2 when there is no result file (standard error says why).
+/// Does the task in this file with a builtin trainer: what `nsfl-node trainer --task FILE` calls.
+#[cfg(feature = "builtin")]
 #[must_use]
 pub fn child_main(task_file: &Path) -> ExitCode {
+    child_main_with(task_file, |task| crate::run(task).map_err(crate::TaskError::into_failure))
+}
+
+/// Does the task in this file with `run`. Ends with 0 when it is done, 1 when the result file says why not, 2 when
+/// there is no result file (standard error says why).
+#[must_use]
+pub fn child_main_with(
+    task_file: &Path,
+    run: impl FnOnce(&TrainerTask) -> Result<TrainerResult, TrainerFailure>,
+) -> ExitCode {
     if std::env::var_os(TETHER).is_some() {
         std::thread::spawn(die_with_the_daemon);
     }
@@ -21,9 +31,9 @@ pub fn child_main(task_file: &Path) -> ExitCode {
         Ok(task) => task,
         Err(e) => return give_up(&e),
     };
-    let (outcome, code) = match builtin::run(&task) {
+    let (outcome, code) = match run(&task) {
         Ok(result) => (Outcome::Done(result), ExitCode::SUCCESS),
-        Err(e) => (Outcome::Failed(e.into_failure()), ExitCode::from(1)),
+        Err(e) => (Outcome::Failed(e), ExitCode::from(1)),
     };
     outcome.write(&task.result).map_or_else(|e| give_up(&e), |()| code)
 }

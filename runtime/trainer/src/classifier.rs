@@ -5,7 +5,6 @@
 mod network;
 mod parameters;
 
-use crate::builtin;
 use crate::dataset::{self, Samples, Split};
 use crate::rng::Rng;
 use crate::{TaskError, TrainerTask, Work};
@@ -19,7 +18,7 @@ use parameters::Parameters;
 const MEASURE_BATCH: usize = 1024;
 
 pub(crate) fn run(task: &TrainerTask) -> Result<Metrics, TaskError> {
-    let parameters: Parameters = builtin::parameters(task)?;
+    let parameters: Parameters = crate::parameters(task)?;
     parameters.check()?;
     match &task.work {
         Work::Init { out_weights } => {
@@ -55,7 +54,7 @@ fn load(task: &TrainerTask, parameters: &Parameters, split: Split) -> Result<Dat
         Split::Test => (parameters.test_dataset.as_deref().or(train), "test_dataset"),
     };
     let path = dataset::choose(&task.datasets, name, parameter)?;
-    let Samples { values, labels } = dataset::load(path, split, parameters.expected())?;
+    let Samples { values, labels, .. } = dataset::load(path, split, parameters.expected())?;
     let samples = labels.len();
     let inputs = Tensor::from_vec(values, (samples, parameters.features), &Device::Cpu)?;
     Ok(Data { inputs, labels: Tensor::from_vec(labels, samples, &Device::Cpu)?, samples })

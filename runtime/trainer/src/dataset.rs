@@ -1,4 +1,4 @@
-//! Labelled samples for the classifier, from files on the client. Reads all of them; sends nothing anywhere.
+//! Labelled samples from files on the client. Reads all of them; sends nothing anywhere.
 //!
 //! A data set's path is one of
 //! - a folder with `train.csv` and `test.csv`, or with the four IDX files of MNIST (`train-images-idx3-ubyte`,
@@ -28,31 +28,40 @@ pub struct DatasetError {
 
 /// Which part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Split {
+pub enum Split {
+    /// What is trained on.
     Train,
+    /// What is measured on.
     Test,
 }
 
 /// What the model expects of each sample.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Expected {
-    pub(crate) features: usize,
-    pub(crate) classes: u32,
+pub struct Expected {
+    /// Values of a sample; `None`: as many as the first has.
+    pub features: Option<usize>,
+    /// Labels are below; `None`: any.
+    pub classes: Option<u32>,
     /// Every value is divided by this.
-    pub(crate) scale: f32,
+    pub scale: f32,
 }
 
 /// Samples in memory.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Samples {
-    /// Row-major: `features` values a sample.
-    pub(crate) values: Vec<f32>,
+pub struct Samples {
+    /// Of one sample: its columns, or its extents.
+    pub shape: Vec<usize>,
+    /// Row-major, sample after sample.
+    pub values: Vec<f32>,
     /// One a sample.
-    pub(crate) labels: Vec<u32>,
+    pub labels: Vec<u32>,
 }
 
-/// The data set of this name, or the only one.
-pub(crate) fn choose<'a>(
+/// The data set of this name, or the only one; `parameter` is where the name stands.
+///
+/// # Errors
+/// None of that name, none at all, or several to choose from.
+pub fn choose<'a>(
     datasets: &'a BTreeMap<String, PathBuf>,
     name: Option<&str>,
     parameter: &str,
@@ -71,7 +80,10 @@ pub(crate) fn choose<'a>(
 }
 
 /// Loads one part of the data set at `path`.
-pub(crate) fn load(path: &Path, split: Split, expected: Expected) -> Result<Samples, DatasetError> {
+///
+/// # Errors
+/// Files that are not there, not readable or not what is expected, with file and line.
+pub fn load(path: &Path, split: Split, expected: Expected) -> Result<Samples, DatasetError> {
     let (csv_name, idx_name) = match split {
         Split::Train => ("train.csv", "train"),
         Split::Test => ("test.csv", "t10k"),
@@ -126,10 +138,12 @@ fn open(path: &Path) -> Result<Box<dyn Read>, DatasetError> {
 }
 
 fn check_label(place: impl FnOnce() -> String, label: u32, expected: Expected) -> Result<u32, DatasetError> {
-    if label < expected.classes {
-        return Ok(label);
+    match expected.classes {
+        Some(classes) if label >= classes => {
+            Err(error(place(), format!("the label {label} is not below classes ({classes})")))
+        }
+        _ => Ok(label),
     }
-    Err(error(place(), format!("the label {label} is not below classes ({})", expected.classes)))
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> DatasetError {
@@ -140,12 +154,19 @@ fn error(place: impl ToString, problem: impl Into<String>) -> DatasetError {
     DatasetError { place: place.to_string(), problem: problem.into(), source: None }
 }
 
+impl DatasetError {
+    /// What is wrong, and where.
+    pub fn new(place: impl ToString, problem: impl Into<String>) -> Self {
+        error(place, problem)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write as _;
 
-    const TWO: Expected = Expected { features: 2, classes: 3, scale: 2.0 };
+    const TWO: Expected = Expected { features: Some(2), classes: Some(3), scale: 2.0 };
 
     fn problem(path: &Path, split: Split) -> String {
         let text = load(path, split, TWO).unwrap_err().to_string();
@@ -160,7 +181,7 @@ mod tests {
         gz.write_all(b"1,2,0\n3,4.5,2").unwrap();
         std::fs::write(dir.path().join("test.csv.gz"), gz.finish().unwrap()).unwrap();
         let samples = load(dir.path(), Split::Train, TWO).unwrap();
-        assert_eq!(samples, Samples { values: vec![0.5, 1.0, 1.5, 2.25], labels: vec![0, 2] });
+        assert_eq!(samples, Samples { shape: vec![2], values: vec![0.5, 1.0, 1.5, 2.25], labels: vec![0, 2] });
         assert_eq!(load(dir.path(), Split::Test, TWO).unwrap(), samples);
         assert_eq!(load(&dir.path().join("train.csv"), Split::Test, TWO).unwrap(), samples);
     }

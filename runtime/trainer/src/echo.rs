@@ -1,6 +1,5 @@
 //! A trainer that does not learn: weights of any size, and noise added to them. For measuring the platform.
 
-use crate::builtin::parameters;
 use crate::rng::Rng;
 use crate::{TaskError, TrainerTask, Work, weights};
 use nsfl_tensor::{DType, Layout, WeightsView};
@@ -38,7 +37,7 @@ const INITIAL: f32 = 0.05;
 const MAX_SIZE_MB: f64 = 100_000.0;
 
 pub(crate) fn run(task: &TrainerTask) -> Result<Metrics, TaskError> {
-    let parameters: Parameters = parameters(task)?;
+    let parameters: Parameters = crate::parameters(task)?;
     if !(parameters.size_mb > 0.0 && parameters.size_mb <= MAX_SIZE_MB) {
         let problem = format!("parameters.size_mb: must be above 0 and at most {MAX_SIZE_MB}");
         return Err(TaskError::BadParameters(problem));
@@ -108,6 +107,8 @@ mod tests {
             work,
             task_entry: "echo".into(),
             parameters: serde_json::from_str(parameters).unwrap(),
+            optimizer: None,
+            gpu: false,
             seed,
             datasets: [].into(),
             result: dir.join("result.json"),

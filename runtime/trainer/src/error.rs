@@ -37,6 +37,7 @@ pub enum TaskError {
     #[error("the training diverged: the loss is {0} (a smaller learning_rate may help)")]
     Diverged(f64),
     /// The arithmetic itself.
+    #[cfg(feature = "builtin")]
     #[error("the computation failed")]
     Computation(#[from] candle_core::Error),
 }
@@ -49,7 +50,9 @@ impl TaskError {
             Self::BadParameters(_) => Code::BadDocument,
             Self::Dataset(_) => Code::BadDataset,
             Self::Weights { source, .. } => source.code(),
-            Self::File { .. } | Self::Diverged(_) | Self::Computation(_) => Code::TrainerFailed,
+            Self::File { .. } | Self::Diverged(_) => Code::TrainerFailed,
+            #[cfg(feature = "builtin")]
+            Self::Computation(_) => Code::TrainerFailed,
         }
     }
 
@@ -85,6 +88,18 @@ pub enum TrainerError {
         /// The last lines of its standard error.
         stderr: String,
     },
+    /// The folder it is to run in is not there.
+    #[error("the task's folder of scripts '{}' is not there", .0.display())]
+    NoFolder(PathBuf),
+    /// The program of a task is not there.
+    #[error("the command '{0}' is not found on this client")]
+    NoProgram(String),
+    /// The sandbox could not be set up.
+    #[error("the task's sandbox could not be set up: {0}")]
+    Sandbox(String),
+    /// A fault of the process that watches over a task.
+    #[error("the task's warden failed: {0}")]
+    Warden(String),
     /// It took longer than it was given, and was killed.
     #[error("the trainer did not end within {} s{}", after.as_secs_f64(), last_words(stderr))]
     Timeout {
@@ -100,7 +115,10 @@ impl TrainerError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::Start { .. } | Self::Workspace(_) => Code::TrainerStart,
+            Self::Start { .. } | Self::Workspace(_) | Self::Sandbox(_) => Code::TrainerStart,
+            Self::NoFolder(_) => Code::ScriptMissing,
+            Self::NoProgram(_) => Code::ScriptCommand,
+            Self::Warden(_) => Code::Internal,
             Self::Reported(failure) => failure.code,
             Self::Ended { .. } => Code::TrainerFailed,
             Self::Timeout { .. } => Code::TrainerTimeout,

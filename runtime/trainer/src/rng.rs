@@ -5,17 +5,20 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng};
 
 /// xoshiro256++ (Blackman and Vigna 2019).
-pub(crate) struct Rng(Xoshiro256PlusPlus);
+#[derive(Debug)]
+pub struct Rng(Xoshiro256PlusPlus);
 
 impl Rng {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The sequence of this seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(Xoshiro256PlusPlus::seed_from_u64(seed))
     }
 
     /// Two independent uniform numbers in [−half_width, half_width): 24 bits each.
     #[inline]
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "24 bits fit an f32")]
-    pub(crate) fn uniform_pair(&mut self, half_width: f32) -> [f32; 2] {
+    pub fn uniform_pair(&mut self, half_width: f32) -> [f32; 2] {
         let bits = self.0.next_u64();
         [bits as i32 >> 8, (bits >> 32) as i32 >> 8].map(|x| x as f32 * (half_width / 8_388_608.0))
     }
@@ -27,7 +30,7 @@ impl Rng {
     }
 
     /// Fisher and Yates.
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i + 1));
         }

@@ -15,10 +15,16 @@ pub struct TrainerTask {
     /// Train, evaluate or initialise, with the weights files it takes.
     #[serde(flatten)]
     pub work: Work,
-    /// Which trainer: `classifier` or `echo` of the builtin ones.
+    /// Which trainer: `classifier` or `echo` of the builtin ones; for `torchscript` the module file.
     pub task_entry: String,
     /// The job's `parameters`.
     pub parameters: Map<String, Value>,
+    /// The job's federated optimizer, for trainers that know some: `{"name": …}` and its settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optimizer: Option<Map<String, Value>>,
+    /// Whether the task was granted a GPU.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gpu: bool,
     /// Decides everything random.
     pub seed: u64,
     /// Data sets the task may read: name to file or folder.
@@ -152,6 +158,8 @@ mod tests {
             work: Work::Train { base: "base.safetensors".into(), out_weights: "weights.safetensors".into() },
             task_entry: "classifier".into(),
             parameters: serde_json::from_str(r#"{"features": 64, "classes": 10, "learning_rate": 0.1}"#).unwrap(),
+            optimizer: None,
+            gpu: false,
             seed: u64::MAX,
             datasets: [("digits".to_owned(), PathBuf::from("/data/digits"))].into(),
             result: "result.json".into(),

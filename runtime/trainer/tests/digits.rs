@@ -18,6 +18,8 @@ fn task(folder: &Path, work: Work, seed: u64) -> Metrics {
         work,
         task_entry: "classifier".into(),
         parameters: serde_json::from_str(PARAMETERS).unwrap(),
+        optimizer: None,
+        gpu: false,
         seed,
         datasets: [("digits".to_owned(), folder.to_owned())].into(),
         result: PathBuf::new(),

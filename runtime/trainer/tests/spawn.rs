@@ -27,6 +27,8 @@ fn task(task_entry: &str, work: Work, parameters: &str) -> TrainerTask {
         work,
         task_entry: task_entry.into(),
         parameters: serde_json::from_str(parameters).unwrap(),
+        optimizer: None,
+        gpu: false,
         seed: 1,
         datasets: [("digits".to_owned(), "digits.csv".into())].into(),
         result: "result.json".into(),

@@ -112,6 +112,20 @@ fn only_the_node_links_a_backend_and_tests_may_use_one() {
 }
 
 #[test]
+fn only_the_torch_trainer_reaches_libtorch_however_long_the_way() {
+    let torch: Row<'_> = ("runtime/trainer-torch", "nsfl-trainer-torch", &["tch", "torch-sys", "nsfl-trainer"], &[]);
+    let trainer: Row<'_> = ("runtime/trainer", "nsfl-trainer", &[], &[]);
+    let tch: Row<'_> = ("", "tch", &["torch-sys"], &[]);
+    assert_eq!(paths(&[torch, trainer, tch]), []);
+    let rows: &[Row<'_>] =
+        &[("runtime/trainer", "nsfl-trainer", &["middle"], &[]), ("", "middle", &["torch-sys"], &[])];
+    assert_one(rows, "nsfl-trainer → middle → torch-sys", "only nsfl-trainer-torch links libtorch");
+    let node: Row<'_> = ("bin/nsfl-node", "nsfl-node", &["nsfl-trainer-torch"], &[]);
+    let found = paths(&[node, ("runtime/trainer-torch", "nsfl-trainer-torch", &["tch"], &[])]);
+    assert_eq!(found[0].0, "nsfl-node → nsfl-trainer-torch → tch");
+}
+
+#[test]
 fn the_command_line_reaches_types_and_rest_bodies_only() {
     let rows: &[Row<'_>] = &[
         ("bin/nsfl-ctl", "nsfl-ctl", &["nsfl-rest-model"], &[]),

@@ -12,9 +12,10 @@ use nsfl_messages::wire::{
 };
 use nsfl_store::memory::{MemoryBlobStore, MemoryTaskStore};
 use nsfl_store::{BlobStore, BlobWriter, Owner, put_bytes};
-use nsfl_task_manager::{SiteConfig, client_tree};
+use nsfl_task_manager::{ProcessConfig, Processes, ScriptRules, SiteConfig, client_tree};
 use nsfl_tensor::{DType, Layout};
 use nsfl_trainer::TrainerCommand;
+use nsfl_trainer::launch::Launcher;
 use nsfl_transport::provision::{Authority, PemPair, Validity};
 use nsfl_transport::{
     BlobService, ClientConfig, Credentials, Delivery, Export, Limits, Link, LinkAcceptor, LinkEvent, LinkEvents,
@@ -96,10 +97,7 @@ pub async fn world_with(script: &str, adjust: impl FnOnce(&mut SiteConfig)) -> W
         info: info(),
         heartbeat: Duration::from_millis(50),
         workspace: folder.path().join("tasks"),
-        trainer: TrainerCommand {
-            program: PathBuf::from("/bin/sh"),
-            args: vec![folder.path().join("trainer.sh").to_str().unwrap().to_owned()],
-        },
+        trainer: Arc::new(Processes::new(processes(folder.path()))),
         datasets: [("digits".to_owned(), PathBuf::from("/dev/null"))].into(),
         blobs: blobs.clone(),
         tasks: Arc::new(MemoryTaskStore::default()),
@@ -179,7 +177,7 @@ impl World {
     }
 
     pub async fn order(&self, key: &TaskKey) {
-        self.command(&TaskCommand::Run(order(key, self.base))).await;
+        self.command(&TaskCommand::Run(order(key, self.base).into())).await;
     }
 
     /// The next report on tasks.
@@ -297,11 +295,34 @@ pub fn order(key: &TaskKey, base: BlobRef) -> TaskOrder {
         base,
         runtime: Runtime::Builtin,
         task_entry: "echo".into(),
+        scripts: None,
+        inputs: None,
+        author: String::new(),
+        optimizer: None,
         parameters: "{}".into(),
         datasets: vec!["digits".into()],
         resource: info().resource,
         seed: 1,
         timeout_ms: 60_000,
+    }
+}
+
+/// A trainer that runs `trainer.sh` of this folder for its builtin tasks.
+pub fn processes(folder: &Path) -> ProcessConfig {
+    let shell = |name: &str| TrainerCommand {
+        program: PathBuf::from("/bin/sh"),
+        args: vec![folder.join(name).to_str().unwrap().to_owned()],
+    };
+    // beside the tests, see examples/warden.rs
+    let tests = std::env::current_exe().unwrap();
+    let warden = tests.parent().and_then(Path::parent).unwrap().join("examples/warden");
+    ProcessConfig {
+        builtin: shell("trainer.sh"),
+        torchscript: shell("torchscript.sh"),
+        launcher: Launcher { program: warden, args: Vec::new(), cgroups: None },
+        tasks: [].into(),
+        data: folder.join("data"),
+        scripts: ScriptRules { grace: Duration::from_millis(200), ..ScriptRules::default() },
     }
 }
 

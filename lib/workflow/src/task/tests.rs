@@ -30,10 +30,10 @@ fn running() -> TaskMachine {
 }
 
 fn update() -> UpdateRef {
-    UpdateRef { blob: Some(BlobRef::of(b"u")), metrics: Metrics::default(), weight: 30.5 }
+    UpdateRef { blob: Some(BlobRef::of(b"u")), extra: None, metrics: Metrics::default(), weight: 30.5 }
 }
 
-const UPLOAD: fn() -> TaskEffect = || TaskEffect::Upload { blob: BlobRef::of(b"u") };
+const UPLOAD: fn() -> TaskEffect = || TaskEffect::Upload { blobs: vec![BlobRef::of(b"u")] };
 const DONE: fn() -> TaskEffect = || TaskEffect::Report { report: Report::Done { update: update() } };
 
 fn offering() -> TaskMachine {
@@ -47,8 +47,25 @@ fn offering() -> TaskMachine {
 fn an_update_is_uploaded_then_reported_then_forgotten_when_acknowledged() {
     let mut task = offering();
     assert_eq!(feed(&mut task, NOW, TaskInput::Uploaded), [DONE()]);
-    assert_eq!(feed(&mut task, NOW, TaskInput::Acked), [TaskEffect::Forget]);
+    assert_eq!(feed(&mut task, NOW, TaskInput::Acked), [TaskEffect::KeepState, TaskEffect::Forget]);
     assert_eq!(feed(&mut task, NOW, TaskInput::Acked), []);
+}
+
+#[test]
+fn state_is_kept_for_an_accepted_update_only() {
+    let keeps = |task: &mut TaskMachine, answer| feed(task, NOW, answer).contains(&TaskEffect::KeepState);
+    assert!(keeps(&mut offering(), TaskInput::Acked));
+    assert!(!keeps(&mut offering(), TaskInput::Refused { code: Code::Late }));
+    assert!(!keeps(&mut offering(), TaskInput::Cancelled));
+    let ended = |outcome| {
+        let mut task = running();
+        feed(&mut task, NOW, TaskInput::TrainerEnded { outcome });
+        task
+    };
+    let measured = Outcome::Done { update: UpdateRef { blob: None, ..update() } };
+    assert!(!keeps(&mut ended(measured), TaskInput::Acked), "an evaluation");
+    let failed = Outcome::Failed { code: Code::ScriptExit, reason: String::new(), cause: None };
+    assert!(!keeps(&mut ended(failed), TaskInput::Acked), "a failure");
 }
 
 #[test]
@@ -61,7 +78,7 @@ fn an_evaluation_has_nothing_to_upload() {
 
 #[test]
 fn an_outcome_is_handed_in_again_until_it_is_answered() {
-    let failed = Outcome::Failed { code: Code::TrainerFailed, reason: "boom".into() };
+    let failed = Outcome::Failed { code: Code::TrainerFailed, reason: "boom".into(), cause: None };
     let mut task = running();
     let report = TaskEffect::Report { report: failed.clone().into() };
     assert_eq!(feed(&mut task, NOW, TaskInput::TrainerEnded { outcome: failed }), std::slice::from_ref(&report));
@@ -81,15 +98,16 @@ fn an_outcome_is_handed_in_again_until_it_is_answered() {
 }
 
 #[test]
-fn a_trainer_that_takes_too_long_is_killed_and_reported() {
+fn a_trainer_that_does_not_end_by_itself_is_killed_and_reported() {
     let mut task = running();
-    assert_eq!(feed(&mut task, NOW.plus_ms(499), TaskInput::Tick), []);
-    let effects = feed(&mut task, NOW.plus_ms(500), TaskInput::Tick);
-    let reason = "the trainer did not end within 500 ms".to_owned();
-    let report = Report::Failed { code: Code::TrainerTimeout, reason };
+    let late = 500 + PATIENCE_MS;
+    assert_eq!(feed(&mut task, NOW.plus_ms(late - 1), TaskInput::Tick), []);
+    let effects = feed(&mut task, NOW.plus_ms(late), TaskInput::Tick);
+    let reason = "the trainer did not end within 500 ms, and not when told to".to_owned();
+    let report = Report::Failed { code: Code::TrainerTimeout, reason, cause: None };
     assert_eq!(effects, [TaskEffect::KillTrainer, TaskEffect::Report { report }]);
     let ended = TaskInput::TrainerEnded { outcome: Outcome::Done { update: update() } };
-    assert_eq!(feed(&mut task, NOW.plus_ms(501), ended), [], "its end is no news");
+    assert_eq!(feed(&mut task, NOW.plus_ms(late + 1), ended), [], "its end is no news");
 }
 
 #[test]
@@ -113,7 +131,7 @@ fn a_fetch_cut_off_is_repeated_and_one_refused_is_reported() {
     assert_eq!(task.deadline(), None);
     assert_eq!(feed(&mut task, NOW, TaskInput::LinkUp), fetch);
     let (code, reason) = (Code::BlobRefused, "not yours".to_owned());
-    let report = Report::Failed { code, reason: reason.clone() };
+    let report = Report::Failed { code, reason: reason.clone(), cause: None };
     assert_eq!(feed(&mut task, NOW, TaskInput::FetchFailed { code, reason }), [TaskEffect::Report { report }]);
 }
 
@@ -130,11 +148,14 @@ fn after_a_restart_a_result_is_kept_and_a_trainer_starts_again() {
     feed(&mut uploaded, NOW, TaskInput::Uploaded);
     assert_eq!(resumed(uploaded).0, [DONE()]);
     let started = vec![TaskEffect::StartTrainer, TaskEffect::Report { report: Report::Started }];
-    assert_eq!(resumed(running()), (started, Some(Timestamp(5500))), "with its full time");
+    assert_eq!(resumed(running()), (started, Some(Timestamp(5500 + PATIENCE_MS))), "with its full time");
     assert_eq!(resumed(accepted()).0, [TaskEffect::Fetch { base: order().base }]);
     let mut ended = running();
     feed(&mut ended, NOW, TaskInput::Cancelled);
     assert_eq!(resumed(ended), (vec![TaskEffect::Forget], None));
+    let mut accepted = offering();
+    feed(&mut accepted, NOW, TaskInput::Acked);
+    assert_eq!(resumed(accepted), (vec![TaskEffect::KeepState, TaskEffect::Forget], None), "both are owed still");
 }
 
 #[test]

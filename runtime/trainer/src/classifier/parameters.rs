@@ -73,6 +73,6 @@ impl Parameters {
 
     pub(super) fn expected(&self) -> Expected {
         let classes = u32::try_from(self.classes).expect("the largest number of classes is checked");
-        Expected { features: self.features, classes, scale: self.scale }
+        Expected { features: Some(self.features), classes: Some(classes), scale: self.scale }
     }
 }

@@ -24,6 +24,8 @@ fn task(dir: &Path, work: Work, seed: u64, parameters: &str) -> TrainerTask {
         work,
         task_entry: "classifier".into(),
         parameters: serde_json::from_str(parameters).unwrap(),
+        optimizer: None,
+        gpu: false,
         seed,
         datasets: [("xor".to_owned(), dir.to_owned())].into(),
         result: dir.join("result.json"),

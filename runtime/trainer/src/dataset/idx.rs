@@ -7,8 +7,8 @@ pub(super) fn load(images: &Path, labels: &Path, expected: Expected) -> Result<S
     let (shape, pixels) = read(images)?;
     let (label_shape, label_bytes) = read(labels)?;
     let features: usize = shape[1..].iter().product();
-    if features != expected.features {
-        let problem = format!("{features} values an image; {} are expected (parameters.features)", expected.features);
+    if let Some(n) = expected.features.filter(|n| *n != features) {
+        let problem = format!("{features} values an image; {n} are expected (parameters.features)");
         return Err(error(images.display(), problem));
     }
     if label_shape.len() != 1 || label_shape[0] != shape[0] {
@@ -19,7 +19,8 @@ pub(super) fn load(images: &Path, labels: &Path, expected: Expected) -> Result<S
     let label = |(i, l): (usize, &u8)| {
         check_label(|| format!("{}, label {}", labels.display(), i + 1), u32::from(*l), expected)
     };
-    Ok(Samples { values, labels: label_bytes.iter().enumerate().map(label).collect::<Result<_, _>>()? })
+    let labels = label_bytes.iter().enumerate().map(label).collect::<Result<_, _>>()?;
+    Ok(Samples { shape: shape[1..].to_vec(), values, labels })
 }
 
 /// Shape and bytes: two zeros, the type (8: unsigned byte), the number of dimensions, then each as a big-endian `u32`.
@@ -56,18 +57,22 @@ mod tests {
     fn images_and_labels_are_read_and_misfits_told() {
         let dir = tempfile::tempdir().unwrap();
         let (images, labels) = (dir.path().join("i"), dir.path().join("l"));
-        let expected = Expected { features: 4, classes: 10, scale: 255.0 };
+        let expected = Expected { features: Some(4), classes: Some(10), scale: 255.0 };
         std::fs::write(&images, idx(&[2, 2, 2], &[0, 255, 0, 255, 255, 0, 0, 0])).unwrap();
         std::fs::write(&labels, idx(&[2], &[7, 9])).unwrap();
         let samples = load(&images, &labels, expected).unwrap();
-        assert_eq!(samples, Samples { values: vec![0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0], labels: vec![7, 9] });
+        let values = vec![0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0];
+        assert_eq!(samples, Samples { shape: vec![2, 2], values, labels: vec![7, 9] });
+        assert_eq!(load(&images, &labels, Expected { features: None, classes: None, scale: 255.0 }).unwrap(), samples);
 
         let says = |expected| load(&images, &labels, expected).unwrap_err().to_string();
         assert!(
-            says(Expected { features: 5, ..expected })
+            says(Expected { features: Some(5), ..expected })
                 .ends_with("4 values an image; 5 are expected (parameters.features)")
         );
-        assert!(says(Expected { classes: 9, ..expected }).ends_with("label 2: the label 9 is not below classes (9)"));
+        assert!(
+            says(Expected { classes: Some(9), ..expected }).ends_with("label 2: the label 9 is not below classes (9)")
+        );
         std::fs::write(&labels, idx(&[3], &[7, 9, 1])).unwrap();
         assert!(says(expected).ends_with("the shape [3] is not that of the labels of 2 images"));
         std::fs::write(&labels, idx(&[3], &[7])).unwrap();

@@ -1,0 +1,165 @@
+//! Trees of processes as `/proc` shows them: what they use, and their end. Knows no task.
+
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, wait};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// What a tree uses, summed over its processes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Usage {
+    /// Resident memory in bytes; what several processes share is counted for each.
+    pub(super) resident: u64,
+    /// Processes and threads.
+    pub(super) threads: u64,
+    /// Processor time in clock ticks, that of processes waited for included.
+    pub(super) ticks: u64,
+}
+
+/// Every process below `root`, `root` itself not.
+pub(super) fn below(root: i32) -> Vec<i32> {
+    let (mut open, mut seen) = (vec![root], BTreeSet::new());
+    while let Some(parent) = open.pop() {
+        open.extend(children(parent).into_iter().filter(|pid| seen.insert(*pid)));
+    }
+    seen.into_iter().collect()
+}
+
+/// What these processes use now.
+pub(super) fn usage(pids: &[i32]) -> Usage {
+    let page = rustix::param::page_size() as u64;
+    pids.iter().filter_map(|pid| stat(*pid)).fold(Usage::default(), |sum, fields| {
+        let number = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        Usage {
+            resident: sum.resident + number(21) * page,
+            threads: sum.threads + number(17),
+            ticks: sum.ticks + (11..=14).map(number).sum::<u64>(),
+        }
+    })
+}
+
+/// Memory in bytes where what is shared is counted once: exact, and slow to read. `None` where the kernel does not tell.
+pub(super) fn proportional(pids: &[i32]) -> Option<u64> {
+    let of = |pid: &i32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
+    };
+    let known: Vec<u64> = pids.iter().filter_map(of).collect();
+    (!known.is_empty()).then(|| known.iter().sum())
+}
+
+/// Kills every process below this one, again and again until none is left, and waits for each. What they fork meanwhile
+/// comes to this process as their subreaper, so that there is an end to wait for.
+pub(super) fn end_all_below() -> io::Result<()> {
+    loop {
+        kill_below();
+        match wait(WaitOptions::empty()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::CHILD) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Kills every process below this one that is there now.
+pub(super) fn kill_below() {
+    below(getpid().as_raw_nonzero().get()).into_iter().for_each(kill);
+}
+
+/// Kills a process.
+pub(super) fn kill(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+/// Kills what has `name` in its environment with a path below `folder`, until nothing has: the remains of a tree whose
+/// wardens were killed. Gives their number. A process that has cleared its environment is not found.
+pub(super) fn kill_marked(name: &str, folder: &Path) -> usize {
+    let own = getpid().as_raw_nonzero().get();
+    let marked = |entry: &[u8]| {
+        let value = entry.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
+        value.is_some_and(|value| Path::new(OsStr::from_bytes(value)).starts_with(folder))
+    };
+    let mut killed = BTreeSet::new();
+    loop {
+        let before = killed.len();
+        for pid in all().into_iter().filter(|pid| *pid != own && !killed.contains(pid)).collect::<Vec<_>>() {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            if environment.split(|byte| *byte == 0).any(marked) {
+                kill(pid);
+                killed.insert(pid);
+            }
+        }
+        // what they forked in the meantime has the mark too
+        if killed.len() == before {
+            return killed.len();
+        }
+    }
+}
+
+/// Processor time in ticks of all children waited for.
+pub(super) fn ticks_of_ended_children() -> u64 {
+    let fields = stat(getpid().as_raw_nonzero().get()).unwrap_or_default();
+    [13, 14].iter().filter_map(|at: &usize| fields.get(*at)?.parse::<u64>().ok()).sum()
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let mut children = Vec::new();
+    for thread in threads.flatten() {
+        match fs::read_to_string(thread.path().join("children")) {
+            Ok(text) => children.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
+            Err(_) if thread.path().exists() => return children_by_parent(pid),
+            Err(_) => {}
+        }
+    }
+    children
+}
+
+/// For a kernel that keeps no lists of children.
+fn children_by_parent(parent: i32) -> Vec<i32> {
+    let parent = parent.to_string();
+    all().into_iter().filter(|pid| stat(*pid).is_some_and(|fields| fields.get(1) == Some(&parent))).collect()
+}
+
+fn all() -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The fields of `/proc/PID/stat` after the name, which may hold anything: 0 is the state, 1 the parent.
+fn stat(pid: i32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(stat.rsplit_once(") ")?.1.split_ascii_whitespace().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_tree_is_seen_with_what_it_uses() {
+        let mut command = Command::new("/bin/sh");
+        let mut child = command.args(["-c", "sleep 1000 & echo ready; wait"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let tree = below(pid);
+        assert_eq!(tree.len(), 1);
+        assert_eq!(tree, children_by_parent(pid));
+        let usage = usage(&[vec![pid], tree.clone()].concat());
+        assert_eq!(usage.threads, 2);
+        let resident = usage.resident;
+        assert!(resident > 100_000 && proportional(&tree).is_none_or(|exact| exact <= resident), "{usage:?}");
+        tree.into_iter().for_each(kill);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
