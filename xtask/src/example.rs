@@ -24,6 +24,9 @@ pub(crate) struct ExampleArgs {
     /// Share of the 10,000 test images that must be told apart in the end.
     #[arg(long, default_value_t = 0.85)]
     floor: f64,
+    /// Programs of the dev profile: sooner built.
+    #[arg(long)]
+    dev: bool,
     /// Folder for the nodes' data; kept. Without it a new one in the temporary folder, removed after success.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -59,7 +62,7 @@ impl Example {
 pub(crate) fn run(args: &ExampleArgs) -> Result<()> {
     let environment = python::environment()?;
     let clients = split(&environment)?;
-    let programs = programs(args.example, &environment)?;
+    let programs = programs(args, &environment)?;
     let temporary = std::env::temp_dir().join(format!("nsfl-example-{}", std::process::id()));
     let dir = args.dir.as_ref().unwrap_or(&temporary);
     ensure!(!dir.exists(), "{} is there already", dir.display());
@@ -87,19 +90,17 @@ fn split(environment: &Environment) -> Result<Vec<PathBuf>> {
     Ok((1..=CLIENTS).map(|i| out.join(format!("client-{i}"))).collect())
 }
 
-/// Node, command line, and for torchscript the trainer: release builds, made now.
-struct Programs {
-    folder: PathBuf,
-}
-
-fn programs(example: Example, environment: &Environment) -> Result<Programs> {
-    ci::cargo_with(&["build", "--release", "--locked", "-p", "nsfl-node", "-p", "nsfl-ctl"], &[])?;
-    if example == Example::Torchscript {
-        let trainer = ["build", "--release", "--locked", "-p", "nsfl-trainer-torch", "--features", "torch"];
-        ci::cargo_with(&trainer, &environment.libtorch())?;
+/// Where node, command line, and for torchscript the trainer are: built now.
+fn programs(args: &ExampleArgs, environment: &Environment) -> Result<PathBuf> {
+    let profile = if args.dev { "dev" } else { "release" };
+    let build = ["build", "--locked", "--profile", profile];
+    ci::cargo_with(&[&build[..], &["-p", "nsfl-node", "-p", "nsfl-ctl"]].concat(), &[])?;
+    if args.example == Example::Torchscript {
+        let trainer = ["-p", "nsfl-trainer-torch", "--features", "torch"];
+        ci::cargo_with(&[&build[..], &trainer].concat(), &environment.libtorch())?;
     }
     let metadata = cargo_metadata::MetadataCommand::new().no_deps().current_dir(metadata::root()).exec()?;
-    Ok(Programs { folder: metadata.target_directory.join("release").into() })
+    Ok(metadata.target_directory.join(if args.dev { "debug" } else { "release" }).into())
 }
 
 /// The accuracy of the last round.
@@ -107,7 +108,7 @@ fn trained(
     args: &ExampleArgs,
     environment: &Environment,
     clients: &[PathBuf],
-    programs: &Programs,
+    programs: &Path,
     dir: &Path,
 ) -> Result<f64> {
     let (package, model) = exported(args.example, environment, dir)?;
@@ -115,11 +116,11 @@ fn trained(
         environment: variables(environment)?,
         clients: clients.iter().map(|data| client(args.example, environment, data, &package)).collect(),
     };
-    let federation = Federation::start_with(&programs.folder.join("nsfl-node"), dir, &settings)?;
+    let federation = Federation::start_with(&programs.join("nsfl-node"), dir, &settings)?;
     let job = dir.join("job.json");
     std::fs::write(&job, serde_json::to_vec_pretty(&document(args)?)?)?;
     let server = federation.api.trim_end_matches("/api/v1");
-    let mut create = Command::new(programs.folder.join("nsfl-ctl"));
+    let mut create = Command::new(programs.join("nsfl-ctl"));
     create.args(["create", "job", "default", "--wait", "--server", server, "-f"]).arg(&job).arg("-m").arg(&model);
     if args.example != Example::Torchscript {
         create.arg("-s").arg(&package);
