@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what the platform costs, measured on processes of the release build. Judges nothing; what was
 //! measured where is in docs/performance.md.
 
-mod federation;
+pub(crate) mod federation;
 mod process;
 mod report;
 mod rounds;

@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: every check in order, each timed, all of them run even when one fails; the tests' closing line last.
 
-use crate::{layers, metadata, tidy, torch};
+use crate::{layers, metadata, python, tidy, torch};
 use anyhow::{Context, Result, bail, ensure};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -39,6 +39,8 @@ pub(crate) fn run() -> Result<()> {
     step("doctests", &mut || cargo(&["test", "--workspace", "--doc", "--locked", "--quiet"]));
     step("torch", &mut torch::run);
     step("quickstart", &mut quickstart);
+    step("python", &mut || python::environment().map(drop));
+    step("python sdk", &mut || python::tests(&python::environment()?, &[]));
 
     println!("\n==> summary");
     for (name, done, took) in &steps {

@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`, `python`, `torch`. Nothing
-//! here is part of the product.
+//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`, `python`, `example`,
+//! `torch`. Nothing here is part of the product.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool that talks to the terminal")]
 
 mod bench;
 mod ci;
+mod example;
 mod faults;
 mod layers;
 mod metadata;
@@ -47,6 +48,8 @@ enum Command {
     },
     /// The Python that tests and examples run in: PyTorch, TensorFlow, Keras and the SDK under target/python.
     Python(python::PythonArgs),
+    /// An example of `examples/fashion_mnist` on a federation of four clients on this machine.
+    Example(example::ExampleArgs),
     /// Builds the torchscript runtime with libtorch and runs its tests.
     Torch,
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Bench(bench) => bench::run(bench),
         Command::Faults { args } => faults::run(&args),
         Command::Python(args) => python::run(&args),
+        Command::Example(args) => example::run(&args),
         Command::Torch => torch::run(),
     };
     match done {

@@ -26,7 +26,7 @@ pub(crate) struct PythonArgs {
     /// Then type-checks and tests the SDK.
     #[arg(long)]
     test: bool,
-    /// Arguments of pytest, after `--`.
+    /// With `--test`, arguments of pytest in place of all tests.
     #[arg(last = true, requires = "test")]
     pytest: Vec<String>,
 }
@@ -44,16 +44,19 @@ pub(crate) fn run(args: &PythonArgs) -> Result<()> {
     if args.test { tests(&environment, &args.pytest) } else { Ok(()) }
 }
 
-/// Types and tests of the SDK. The last line printed is pytest's own summary.
+/// Types and tests of the SDK; those for Keras on two of its backends.
 pub(crate) fn tests(environment: &Environment, pytest: &[String]) -> Result<()> {
     let sdk = metadata::root().join("sdk/python");
-    let run = |args: &[&str]| -> Result<()> {
-        let mut command = environment.command();
-        shown(command.args(["-m"]).args(args).current_dir(&sdk))
+    let run = |args: &[&str], backend: &str| {
+        shown(environment.command().args(["-m"]).args(args).env("KERAS_BACKEND", backend).current_dir(&sdk))
     };
-    run(&["mypy"])?;
-    let args: Vec<&str> = ["pytest"].into_iter().chain(pytest.iter().map(String::as_str)).collect();
-    run(&args)
+    if !pytest.is_empty() {
+        let args: Vec<&str> = ["pytest"].into_iter().chain(pytest.iter().map(String::as_str)).collect();
+        return run(&args, "tensorflow");
+    }
+    run(&["mypy"], "tensorflow")?;
+    run(&["pytest"], "tensorflow")?;
+    run(&["pytest", "tests/test_keras.py", "tests/test_keras_optimizers.py"], "torch")
 }
 
 /// A virtual environment that holds what was asked for.
@@ -62,6 +65,10 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn python(&self) -> PathBuf {
         self.programs().join("python")
     }

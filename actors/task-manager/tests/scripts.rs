@@ -127,12 +127,19 @@ async fn scripts_that_come_with_the_job_are_unpacked_once_and_run() {
     let stage = r#"{"command": "python3", "entry": "main.py"}"#;
     let config = format!(r#"{{"script_path": "src", "train": {stage}}}"#);
     let script = format!("{PRELUDE}from lib.weights import WEIGHTS\ncommit(WEIGHTS)");
-    let files =
-        [("conf/task.json", config.replace("src", "../src")), ("src/main.py", script), ("src/lib/weights.py", "WEIGHTS = [1.5, 2.0, 2.0]".into())];
+    let files = [
+        ("conf/task.json", config.replace("src", "../src")),
+        ("src/main.py", script),
+        ("src/lib/weights.py", "WEIGHTS = [1.5, 2.0, 2.0]".into()),
+    ];
     let package = blob(&world, zip(&files.each_ref().map(|(name, text)| (*name, text.as_str())))).await;
     let scripts = Scripts { package, config_file: "conf/task.json".into() };
     for round in 1..3 {
-        run(&world, TaskOrder { scripts: Some(scripts.clone()), task_entry: String::new(), ..task(&world, &train(round)) }).await;
+        run(
+            &world,
+            TaskOrder { scripts: Some(scripts.clone()), task_entry: String::new(), ..task(&world, &train(round)) },
+        )
+        .await;
         let ended = end(&mut world).await;
         let TaskReport::Done { update: Some(update), .. } = ended else { panic!("{ended:?}") };
         assert_eq!(update, BlobRef::of(&model(&DELTA)));
@@ -325,7 +332,8 @@ async fn a_torchscript_task_is_done_by_its_own_trainer_with_module_and_parameter
 echo '{"version":1,"outcome":"done","metrics":{"sample_num":30}}' > result.json"#;
     std::fs::write(world.path("torchscript.sh"), trainer).unwrap();
     std::fs::write(world.path("scripts/model.pt"), "module").unwrap();
-    let config = r#"{"script_path": "scripts", "train": {"entry": "model.pt", "params": {"epochs": 5, "loss": "mse"}}}"#;
+    let config =
+        r#"{"script_path": "scripts", "train": {"entry": "model.pt", "params": {"epochs": 5, "loss": "mse"}}}"#;
     std::fs::write(world.path("task.json"), config).unwrap();
     let parameters = r#"{"epochs": 7}"#.to_owned();
     let optimizer = Some(r#"{"name": "fedprox", "mu": 0.6}"#.to_owned());

@@ -1,9 +1,10 @@
-//! A federation on this machine for one measurement: provisioned, configured, started, ended. None of its processes
+//! A federation on this machine for one measurement or example: provisioned, configured, started, ended. None of its processes
 //! outlives this one: each watches the pipe it has as standard input.
 
 use super::process::{self, Memory};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -23,22 +24,38 @@ pub(crate) struct Federation {
     pub(crate) registered_seconds: f64,
 }
 
+/// What nodes get beside addresses and certificates.
+#[derive(Default)]
+pub(crate) struct Settings {
+    /// Variables of every node.
+    pub(crate) environment: Vec<(&'static str, OsString)>,
+    /// Configuration of each client, TOML: top-level keys, then tables.
+    pub(crate) clients: Vec<String>,
+}
+
 impl Federation {
     /// Starts a server and `count` clients, one after the other, and waits until the registry knows all.
     pub(crate) fn start(program: &Path, dir: &Path, count: u32) -> Result<Self> {
+        let clients = (0..count).map(|_| String::new()).collect();
+        Self::start_with(program, dir, &Settings { clients, ..Settings::default() })
+    }
+
+    /// The same, a client for each configuration.
+    pub(crate) fn start_with(program: &Path, dir: &Path, settings: &Settings) -> Result<Self> {
+        let count = settings.clients.len();
         let names: Vec<String> = (1..=count).map(|i| format!("client-{i:03}")).collect();
         provision(program, dir, &names)?;
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let toml = write(dir, "server", "[rest]\nlisten = \"127.0.0.1:0\"\n[link]\nlisten = \"127.0.0.1:0\"\n")?;
-        let (server, ready) = spawn(program, "server", &toml)?;
+        let (server, ready) = spawn(program, "server", &toml, &settings.environment)?;
         let text = |field: &str| ready[field].as_str().with_context(|| format!("the server did not say its {field}"));
         let (api, link) = (format!("http://{}/api/v1", text("rest")?), text("link")?.to_owned());
         let mut federation = Self { agent, api, server, clients: Vec::new(), registered_seconds: 0.0 };
         let mut waits = Vec::new();
-        for name in &names {
-            let toml = write(dir, name, &format!("server = \"{link}\"\n"))?;
+        for (name, client) in names.iter().zip(&settings.clients) {
+            let toml = write(dir, name, &format!("server = \"{link}\"\n{client}"))?;
             let began = Instant::now();
-            federation.clients.push(spawn(program, "client", &toml)?.0);
+            federation.clients.push(spawn(program, "client", &toml, &settings.environment)?.0);
             let path = format!("clients/{name}");
             while federation.get(&path)?["state"] != "online" {
                 ensure!(began.elapsed() < SOON, "{name} has not registered; see {}", toml.display());
@@ -122,11 +139,12 @@ fn write(dir: &Path, name: &str, settings: &str) -> Result<PathBuf> {
 }
 
 /// Starts a node and waits for its line on standard output.
-fn spawn(program: &Path, role: &str, config: &Path) -> Result<(Child, Value)> {
+fn spawn(program: &Path, role: &str, config: &Path, environment: &[(&str, OsString)]) -> Result<(Child, Value)> {
     let log = config.with_extension("log");
     let mut child = Command::new(program)
         .args([role, "--until-stdin-closes", "--config"])
         .arg(config)
+        .envs(environment.iter().cloned())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(File::create(&log)?)

@@ -1,0 +1,11 @@
+"""The site's images: pixels 0 to 1, [samples, 1, 28, 28], and their classes."""
+
+import os
+
+import neursafe_fl as nsfl
+from safetensors.torch import load_file
+
+
+def load(part):
+    held = load_file(os.path.join(nsfl.get_dataset_path("fashion-mnist"), f"{part}.safetensors"))
+    return held["x"].unsqueeze(1).float() / 255, held["y"]

@@ -1,0 +1,190 @@
+//! `cargo xtask example`: trains an example of `examples/fashion_mnist` on a server and four clients on this machine, each
+//! a process with its own share of the images, and checks the accuracy. Sets up Python and data itself.
+
+use crate::bench::federation::{Federation, Settings};
+use crate::python::{self, Environment};
+use crate::{ci, metadata};
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const CLIENTS: u32 = 4;
+
+#[derive(Args)]
+pub(crate) struct ExampleArgs {
+    example: Example,
+    #[arg(long, default_value_t = 10)]
+    rounds: u32,
+    /// Images a client trains on in a round, of those it has; without it all. Not for torchscript, which takes all.
+    #[arg(long)]
+    samples: Option<u32>,
+    /// Share of the 10,000 test images that must be told apart in the end.
+    #[arg(long, default_value_t = 0.85)]
+    floor: f64,
+    /// Programs of the dev profile: sooner built.
+    #[arg(long)]
+    dev: bool,
+    /// Folder for the nodes' data; kept. Without it a new one in the temporary folder, removed after success.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Example {
+    Pytorch,
+    Keras,
+    Torchscript,
+}
+
+impl Example {
+    /// Its folder in `examples/fashion_mnist`, and in its job's id.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pytorch => "pytorch",
+            Self::Keras => "keras",
+            Self::Torchscript => "torchscript",
+        }
+    }
+
+    fn runtime(self) -> &'static str {
+        if self == Self::Keras { "tensorflow" } else { self.name() }
+    }
+
+    fn folder(self) -> PathBuf {
+        metadata::root().join("examples/fashion_mnist").join(self.name())
+    }
+}
+
+/// `cargo xtask example`.
+pub(crate) fn run(args: &ExampleArgs) -> Result<()> {
+    let environment = python::environment()?;
+    let clients = split(&environment)?;
+    let programs = programs(args, &environment)?;
+    let temporary = std::env::temp_dir().join(format!("nsfl-example-{}", std::process::id()));
+    let dir = args.dir.as_ref().unwrap_or(&temporary);
+    ensure!(!dir.exists(), "{} is there already", dir.display());
+    std::fs::create_dir_all(dir)?;
+    let accuracy = trained(args, &environment, &clients, &programs, dir);
+    let accuracy = accuracy.with_context(|| format!("what nodes said and kept is in {}", dir.display()))?;
+    let shown =
+        json!({"example": args.example.name(), "rounds": args.rounds, "accuracy": accuracy, "floor": args.floor});
+    println!("{shown}");
+    ensure!(accuracy >= args.floor, "accuracy {accuracy}, at least {} expected; see {}", args.floor, dir.display());
+    if args.dir.is_none() {
+        std::fs::remove_dir_all(dir)?;
+    }
+    Ok(())
+}
+
+/// Each client's folder of images, made anew from Fashion-MNIST: the same every time.
+fn split(environment: &Environment) -> Result<Vec<PathBuf>> {
+    let source = python::data::fashion_mnist()?;
+    let out = source.with_file_name("fashion-mnist-clients");
+    let script = metadata::root().join("examples/fashion_mnist/split.py");
+    let count = CLIENTS.to_string();
+    let mut command = environment.command();
+    python::shown(command.arg(script).arg(source).arg(&out).args(["--clients", &count]))?;
+    Ok((1..=CLIENTS).map(|i| out.join(format!("client-{i}"))).collect())
+}
+
+/// Where node, command line, and for torchscript the trainer are: built now.
+fn programs(args: &ExampleArgs, environment: &Environment) -> Result<PathBuf> {
+    let profile = if args.dev { "dev" } else { "release" };
+    let build = ["build", "--locked", "--profile", profile];
+    ci::cargo_with(&[&build[..], &["-p", "nsfl-node", "-p", "nsfl-ctl"]].concat(), &[])?;
+    if args.example == Example::Torchscript {
+        let trainer = ["-p", "nsfl-trainer-torch", "--features", "torch"];
+        ci::cargo_with(&[&build[..], &trainer].concat(), &environment.libtorch())?;
+    }
+    let metadata = cargo_metadata::MetadataCommand::new().no_deps().current_dir(metadata::root()).exec()?;
+    Ok(metadata.target_directory.join(if args.dev { "debug" } else { "release" }).into())
+}
+
+/// The accuracy of the last round.
+fn trained(
+    args: &ExampleArgs,
+    environment: &Environment,
+    clients: &[PathBuf],
+    programs: &Path,
+    dir: &Path,
+) -> Result<f64> {
+    let (package, model) = exported(args.example, environment, dir)?;
+    let settings = Settings {
+        environment: variables(environment)?,
+        clients: clients.iter().map(|data| client(args.example, environment, data, &package)).collect(),
+    };
+    let federation = Federation::start_with(&programs.join("nsfl-node"), dir, &settings)?;
+    let job = dir.join("job.json");
+    std::fs::write(&job, serde_json::to_vec_pretty(&document(args)?)?)?;
+    let server = federation.api.trim_end_matches("/api/v1");
+    let mut create = Command::new(programs.join("nsfl-ctl"));
+    create.args(["create", "job", "default", "--wait", "--server", server, "-f"]).arg(&job).arg("-m").arg(&model);
+    if args.example != Example::Torchscript {
+        create.arg("-s").arg(&package);
+    }
+    python::shown(&mut create)?;
+    let id = format!("fashion-{}", args.example.name());
+    let metrics = federation.get(&format!("namespaces/default/jobs/{id}/metrics"))?;
+    let measured = metrics["evaluate"]["accuracy"].as_array().context("no accuracy was measured")?;
+    measured.iter().rev().find_map(Value::as_f64).context("no round has an accuracy")
+}
+
+/// The folder that sites run from, and the initial model for the server.
+fn exported(example: Example, environment: &Environment, dir: &Path) -> Result<(PathBuf, PathBuf)> {
+    let (package, model) = (dir.join("scripts"), dir.join("model.safetensors"));
+    std::fs::create_dir_all(&package)?;
+    let mut export = environment.command();
+    export.arg(example.folder().join("export.py"));
+    if example == Example::Torchscript {
+        export.arg(package.join("model.pt"));
+    }
+    python::shown(export.arg(&model))?;
+    for entry in std::fs::read_dir(example.folder())? {
+        let path = entry?.path();
+        let name = path.file_name().context("an entry of a folder has a name")?;
+        let is_part = path.extension().is_some_and(|e| e == "py") || name == "config.json";
+        if is_part && name != "export.py" {
+            std::fs::copy(&path, package.join(name))?;
+        }
+    }
+    Ok((package, model))
+}
+
+/// PATH with the environment's Python first, libtorch, and one thread a process.
+fn variables(environment: &Environment) -> Result<Vec<(&'static str, OsString)>> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths([environment.programs()].into_iter().chain(std::env::split_paths(&path)))?;
+    let mut variables = vec![("PATH", path)];
+    variables.extend(environment.libtorch());
+    variables.extend(python::ONE_THREAD.map(|(name, value)| (name, OsString::from(value))));
+    Ok(variables)
+}
+
+/// A client's configuration: its images, and what its scripts may see.
+fn client(example: Example, environment: &Environment, data: &Path, package: &Path) -> String {
+    let seen = [environment.root().to_owned(), metadata::root().join("sdk/python/src")];
+    let threads = python::ONE_THREAD.map(|(name, _)| name);
+    let task = match example {
+        Example::Torchscript => format!("[tasks]\nfashion = {:?}\n", package.join("config.json")),
+        Example::Pytorch | Example::Keras => String::new(),
+    };
+    format!(
+        "runtimes = [{:?}]\n[datasets]\nfashion-mnist = {data:?}\n{task}[scripts]\nenvironment = {threads:?}\n[sandbox]\n\
+         read_only = {seen:?}\n[resource]\ncpu = 1.0\nmemory_mb = 4000.0\n",
+        example.runtime(),
+    )
+}
+
+/// The example's job, of so many rounds.
+fn document(args: &ExampleArgs) -> Result<Value> {
+    let path = args.example.folder().join("job.json");
+    let mut job: Value = serde_json::from_slice(&std::fs::read(&path)?).with_context(|| path.display().to_string())?;
+    job["hyper_parameters"]["max_round_num"] = args.rounds.into();
+    if let Some(samples) = args.samples.filter(|_| args.example != Example::Torchscript) {
+        job["parameters"]["--samples"] = samples.into();
+    }
+    Ok(job)
+}
