@@ -58,7 +58,7 @@ fn layer(package: &Package) -> Option<Layer> {
 
 const BACKENDS: [&str; 3] = ["nsfl-store-posix", "nsfl-store-sqlite", "nsfl-store-sled"];
 const WITHOUT_WEIGHTS: [&str; 2] = ["nsfl-messages", "nsfl-workflow"];
-const CTL_MAY_REACH: [&str; 2] = ["nsfl-types", "nsfl-rest-model"];
+const CTL_MAY_REACH: [&str; 3] = ["nsfl-types", "nsfl-rest-model", "nsfl-package"];
 /// Runtimes, sockets and stores: out of reach of lib/ by any path.
 const IMPURE: [&str; 8] = ["tokio", "mio", "socket2", "tonic", "actix-web", "ractor", "rusqlite", "sled"];
 /// Files and the system's randomness: not asked for by lib/ itself. Features are unified over the workspace, so crates

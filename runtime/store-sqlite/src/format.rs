@@ -1,7 +1,7 @@
 //! How values stand in columns. Floating-point numbers within text are decimal strings, so that each bit comes back and
 //! NaN and infinity have a place.
 
-use nsfl_types::{BlobRef, Digest, JobKey, Metrics, TaskKind, Timestamp};
+use nsfl_types::{BlobRef, Cause, Digest, JobKey, Metrics, TaskKind, Timestamp};
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 use serde::Serialize;
@@ -72,6 +72,15 @@ pub(crate) fn metrics(row: &Row<'_>) -> Result<Metrics> {
         serde_json::from_str(&row.get::<_, String>("metrics")?).map_err(unreadable("metrics"))?;
     let number = |(name, text): (String, String)| Ok((name, text.parse().map_err(unreadable("metrics"))?));
     texts.into_iter().map(number).collect::<Result<_>>().map(Metrics)
+}
+
+pub(crate) fn cause_text(cause: Option<&Cause>) -> Option<String> {
+    cause.map(|cause| serde_json::to_string(cause).expect("texts and numbers always serialise"))
+}
+
+pub(crate) fn cause(row: &Row<'_>) -> Result<Option<Cause>> {
+    let text = row.get::<_, Option<String>>("cause")?;
+    text.map(|text| serde_json::from_str(&text).map_err(unreadable("cause"))).transpose()
 }
 
 pub(crate) fn model(row: &Row<'_>) -> Result<BlobRef> {
