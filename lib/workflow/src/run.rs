@@ -107,7 +107,11 @@ impl RunMachine {
             RunInput::ModelFailed { code, reason } if self.phase == RunPhase::Initialising => {
                 self.fail(code, format!("no initial model: {reason}"), effects);
             }
-            RunInput::Packed { .. } | RunInput::ModelFailed { .. } | RunInput::Tick => {}
+            RunInput::PackFailed { code, reason } if self.phase == RunPhase::Initialising => {
+                self.fail(code, reason, effects);
+            }
+            RunInput::Packed { .. } | RunInput::PackFailed { .. } => {}
+            RunInput::ModelFailed { .. } | RunInput::Tick => {}
             RunInput::Broadcast { round, attempt, inputs } => {
                 if self.is_selecting(round, attempt, TaskKind::Train) {
                     self.broadcast(round, inputs, effects);

@@ -62,7 +62,7 @@ pub fn check(bytes: &[u8], limits: &Limits) -> Result<Listing, PackageError> {
     let (mut names, mut total) = (BTreeSet::new(), 0);
     for index in 0..zip.len() {
         let mut entry = zip.by_index(index)?;
-        let name = entry.name().to_owned();
+        let name = entry.name()?.into_owned();
         let bad = |problem| PackageError::BadEntry { entry: name.chars().take(200).collect(), problem };
         if !is_plain(name.trim_end_matches('/')) {
             return Err(bad("could leave the folder it is unpacked to"));

@@ -14,6 +14,8 @@ pub enum RunInput {
     ModelReady { model: BlobRef },
     /// What the job brings along is stored; before `ModelReady`.
     Packed { packages: Packages },
+    /// What the job brings along is not there or not usable.
+    PackFailed { code: Code, reason: String },
     /// The first model could not be made.
     ModelFailed { code: Code, reason: String },
     /// These clients fit.
