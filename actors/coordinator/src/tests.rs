@@ -14,6 +14,7 @@ use nsfl_types::{ClientId, Code, JobKey, JobSpec, JobState, Metrics, TaskKind, T
 use nsfl_workflow::RetryPolicy;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -160,6 +161,13 @@ impl World {
             scratch: folder.path().join("scratch"),
             trainer: TrainerCommand { program: "/nonexistent".into(), args: Vec::new() },
             retry: RetryPolicy { max_attempts: 2, backoff_base_ms: 1, backoff_max_ms: 1 },
+            extender: ExtenderConfig {
+                enabled: true,
+                python: "python3".into(),
+                timeout: Duration::from_secs(60),
+                memory_bytes: 8 << 30,
+            },
+            live: Arc::new(|_| {}),
         };
         let jobs = Supervisor::unbound("jobs");
         let starter = CoordinatorStarter::new(jobs.clone(), coordinators.clone(), surroundings);
@@ -176,13 +184,14 @@ impl World {
         let record = JobRecord {
             key: key(),
             document: document.to_string(),
+            author: "ada".into(),
             state: JobState::Running,
             snapshot: Vec::new(),
             created: Timestamp(0),
             started: None,
         };
         store.commit(vec![Change::InsertJob(record)]).await.unwrap();
-        let run = JobRun { key: key(), run: 1, spec: Arc::new(spec) };
+        let run = JobRun { key: key(), run: 1, spec: Arc::new(spec), author: "ada".into() };
         Self { starter, store, blobs, ends, commands, jobs, run, folder, _root: root }
     }
 

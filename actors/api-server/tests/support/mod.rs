@@ -3,7 +3,7 @@
 
 use nsfl_actor::{Address, ChildSpec, Context, Directory, Failure, Next, Restart, Role, Supervisor, SupervisorSpec};
 use nsfl_api_server::{ApiServer, ApiServerArgs, ApiServerMsg, Limits, Tls};
-use nsfl_messages::{ClientView, CoordinatorMsg, JobOperation, JobView, SchedulerMsg, SelectorMsg};
+use nsfl_messages::{ClientView, CoordinatorMsg, JobOperation, LiveEvent, JobView, SchedulerMsg, SelectorMsg};
 use nsfl_store::memory::MemoryJobStore;
 use nsfl_types::{Code, JobKey, JobSpec, JobState, JobStatus, Refusal, Timestamp};
 use serde_json::Value;
@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::broadcast;
 
 /// The jobs that the scheduler of these tests knows.
 pub type Jobs = Arc<Mutex<BTreeMap<JobKey, JobView>>>;
@@ -31,7 +32,7 @@ impl Role for Scheduler {
         let mut jobs = self.0.lock().unwrap();
         let absent = |key: &JobKey| Refusal::new(Code::NotFound, format!("there is no job '{key}'"));
         match msg {
-            SchedulerMsg::Create { namespace, document, reply } => reply.send(match JobSpec::parse(&document) {
+            SchedulerMsg::Create { namespace, document, author, reply } => reply.send(match JobSpec::parse(&document) {
                 Err(e) => Err(Refusal::new(e.code, e.to_string())),
                 Ok((document, spec)) => {
                     let key = JobKey::new(namespace, spec.id);
@@ -43,6 +44,7 @@ impl Role for Scheduler {
                             let view = JobView {
                                 key: key.clone(),
                                 document,
+                                author,
                                 status,
                                 run,
                                 created,
@@ -110,6 +112,7 @@ pub struct Server {
     pub jobs: Jobs,
     pub store: Arc<MemoryJobStore>,
     pub coordinators: Directory<JobKey, CoordinatorMsg>,
+    pub live: broadcast::Sender<LiveEvent>,
     pub folder: tempfile::TempDir,
     pub api: Address<ApiServerMsg>,
     pub root: Supervisor,
@@ -132,6 +135,7 @@ pub async fn server(clients: Vec<ClientView>, tls: Option<Tls>) -> Server {
     let (api, coordinators) = (Address::new("api-server", 8), Directory::new());
     let root = Supervisor::unbound("server");
     let observed = root.clone();
+    let live = broadcast::channel(16).0;
     let args = ApiServerArgs {
         listen: "127.0.0.1:0".parse().unwrap(),
         tls,
@@ -139,6 +143,7 @@ pub async fn server(clients: Vec<ClientView>, tls: Option<Tls>) -> Server {
         selector: selector.clone(),
         coordinators: coordinators.clone(),
         store: Arc::clone(&store) as _,
+        live: live.clone(),
         observe: Arc::new(move || {
             let root = observed.clone();
             Box::pin(async move { root.observe(Duration::from_secs(5)).await })
@@ -157,7 +162,7 @@ pub async fn server(clients: Vec<ClientView>, tls: Option<Tls>) -> Server {
     let view = api.observe(Duration::from_secs(5)).await.unwrap();
     let scheme = if secure { "https" } else { "http" };
     let url = format!("{scheme}://{}/api/v1", view.detail["address"].as_str().unwrap());
-    Server { url, jobs, store, coordinators, folder, api, root }
+    Server { url, jobs, store, coordinators, live, folder, api, root }
 }
 
 /// An answer, read whole.
