@@ -1,19 +1,24 @@
 //! A coordinator and its aggregator with real supervision; clients, selector and scheduler played by the test.
 
+mod extended;
+mod scripts;
+
 use super::*;
 use nsfl_actor::{
     Address, ChildSpec, Context, Directory, Failure, GiveUp, Next, Restart, Role, Supervisor, SupervisorSpec,
 };
 use nsfl_messages::wire::{TaskCommand, TaskReport};
-use nsfl_messages::{Cohort, CoordinatorMsg, GatewayMsg, JobRun, RunEvent, SchedulerMsg, SelectorMsg, Starter as _};
+use nsfl_messages::{Cohort, CoordinatorMsg, GatewayMsg, JobRun, LiveEvent, RunEvent, SchedulerMsg, SelectorMsg, Starter as _};
 use nsfl_store::memory::{MemoryBlobStore, MemoryJobStore};
 use nsfl_store::{BlobStore, Change, JobRecord, JobStore, MemberState, Owner, RoundState, put_bytes};
-use nsfl_tensor::{DType, Layout};
+use nsfl_package::pack_entries;
+use nsfl_tensor::{DType, Layout, WeightsView};
 use nsfl_trainer::TrainerCommand;
-use nsfl_types::{ClientId, Code, JobKey, JobSpec, JobState, Metrics, TaskKind, Timestamp};
+use nsfl_types::{Cause, ClientId, Code, JobKey, JobSpec, JobState, Metrics, TaskKind, Timestamp};
 use nsfl_workflow::RetryPolicy;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -40,15 +45,38 @@ impl Role for Sites {
         let GatewayMsg::ToClient { client, command } = msg;
         self.commands.send(command.clone())?;
         let TaskCommand::Run(order) = command else { return Ok(Next::Continue) };
+        if client.as_str() == "silent" {
+            return Ok(Next::Continue);
+        }
+        if client.as_str() == "broken" {
+            let cause = Cause {
+                exit: Some("exit code 1".into()),
+                traceback: Some("Traceback\nValueError: no data\n".into()),
+                log: "epoch 1".into(),
+                ..Cause::default()
+            };
+            let (code, reason) = (Code::ScriptException, "ValueError: no data".to_owned());
+            let report = TaskReport::Failed { key: order.key.clone(), code, reason, cause: Some(cause.into()) };
+            if let Some(coordinator) = self.coordinators.get(&order.key.job) {
+                let _ = coordinator.try_tell(CoordinatorMsg::Report { client, report });
+            }
+            return Ok(Next::Continue);
+        }
         let (update, metrics) = match order.key.kind {
             TaskKind::Evaluate => (None, [("accuracy".to_owned(), 0.5), ("sample_num".to_owned(), 1.0)].into()),
             TaskKind::Train => {
-                let bytes = weights(delta(&client, order.key.round));
+                let base = self.blobs.open(order.base.digest).await?;
+                let bytes = like(&base, delta(&client, order.key.round));
                 let blob = put_bytes(self.blobs.as_ref(), bytes.into(), &Owner::new("uploads/x")?).await?;
                 (Some(blob), [("sample_num".to_owned(), 1.0)].into())
             }
         };
-        let report = TaskReport::Done { key: order.key.clone(), update, extra: None, metrics: Metrics(metrics) };
+        // What a script would put: its name, and what it was sent.
+        let put = json!({"name": client, "inputs": order.inputs.is_some()}).to_string();
+        let zip = pack_entries([("parameters.json", put.as_bytes()), ("files/note", client.as_str().as_bytes())])?;
+        let extra = put_bytes(self.blobs.as_ref(), zip.into(), &Owner::new("uploads/x")?).await?;
+        let extra = update.map(|_| extra);
+        let report = TaskReport::Done { key: order.key.clone(), update, extra, metrics: Metrics(metrics) };
         if let Some(coordinator) = self.coordinators.get(&order.key.job) {
             // A coordinator between two lives asks again.
             let _ = coordinator.try_tell(CoordinatorMsg::Report { client, report });
@@ -67,6 +95,14 @@ fn delta(client: &ClientId, round: u32) -> f32 {
         Some(number) => 2_f32.powi(number.parse().unwrap()) * if round.is_multiple_of(2) { -0.5 } else { 1.0 },
         None => f32::NAN,
     }
+}
+
+/// A file of the same tensors, every value this one.
+fn like(base: &[u8], value: f32) -> Vec<u8> {
+    let layout = WeightsView::parse(base).unwrap().layout().clone();
+    let mut bytes = layout.header_bytes();
+    bytes.extend(std::iter::repeat_n(value.to_le_bytes(), layout.data_len() / 4).flatten());
+    bytes
 }
 
 fn weights(value: f32) -> Vec<u8> {
@@ -127,6 +163,8 @@ struct World {
     blobs: Arc<dyn BlobStore>,
     ends: mpsc::UnboundedReceiver<SchedulerMsg>,
     commands: mpsc::UnboundedReceiver<TaskCommand>,
+    coordinators: Directory<JobKey, CoordinatorMsg>,
+    live: Arc<Mutex<Vec<LiveEvent>>>,
     jobs: Supervisor,
     run: JobRun,
     folder: TempDir,
@@ -135,14 +173,36 @@ struct World {
 
 impl World {
     async fn new(clients: &[&str], hyper: Value) -> Self {
+        Self::with(clients, hyper, json!({}), |_| {}).await
+    }
+
+    async fn with(clients: &[&str], hyper: Value, fields: Value, prepare: impl FnOnce(&Path)) -> Self {
+        Self::within(Duration::from_secs(60), clients, hyper, fields, prepare).await
+    }
+
+    /// With more fields of the document, after `prepare` has filled the namespace's storage; an extender has `time`.
+    async fn within(
+        time: Duration,
+        clients: &[&str],
+        hyper: Value,
+        fields: Value,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = folder.path().join("storage");
         std::fs::create_dir_all(storage.join("default")).unwrap();
         std::fs::write(storage.join("default/m.safetensors"), weights(0.0)).unwrap();
-        let document = json!({
+        prepare(&storage.join("default"));
+        let mut document = json!({
             "id": "j", "runtime": "builtin", "task_entry": "echo", "output": "out", "model_path": "m.safetensors",
             "hyper_parameters": hyper,
         });
+        for (name, value) in fields.as_object().unwrap() {
+            document[name] = value.clone();
+            if value.is_null() {
+                document.as_object_mut().unwrap().remove(name);
+            }
+        }
         let (_, spec) = JobSpec::parse(document.to_string().as_bytes()).unwrap();
         let store = Arc::new(MemoryJobStore::default());
         let blobs: Arc<dyn BlobStore> = Arc::new(MemoryBlobStore::default());
@@ -151,6 +211,8 @@ impl World {
         let gateway = Address::new("gateway", 64);
         let (commands_out, commands) = mpsc::unbounded_channel();
         let (ends_out, ends) = mpsc::unbounded_channel();
+        let live = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&live);
         let surroundings = Surroundings {
             store: store.clone(),
             blobs: blobs.clone(),
@@ -164,17 +226,17 @@ impl World {
             extender: ExtenderConfig {
                 enabled: true,
                 python: "python3".into(),
-                timeout: Duration::from_secs(60),
+                timeout: time,
                 memory_bytes: 8 << 30,
             },
-            live: Arc::new(|_| {}),
+            live: Arc::new(move |event| heard.lock().unwrap().push(event)),
         };
         let jobs = Supervisor::unbound("jobs");
         let starter = CoordinatorStarter::new(jobs.clone(), coordinators.clone(), surroundings);
         let cohort = clients.iter().map(|c| c.parse().unwrap()).collect();
         let on_event = CoordinatorStarter::on_give_up(scheduler.clone());
         let jobs_spec = SupervisorSpec::new("jobs").bind(&jobs).give_up(GiveUp::Drop).on_event(on_event);
-        let sites = (blobs.clone(), coordinators, commands_out);
+        let sites = (blobs.clone(), coordinators.clone(), commands_out);
         let root = SupervisorSpec::new("test")
             .child(ChildSpec::role::<Ends>("scheduler", &scheduler, ends_out, Restart::Permanent))
             .child(ChildSpec::role::<Cohorts>("selector", &selector, cohort, Restart::Permanent))
@@ -192,7 +254,7 @@ impl World {
         };
         store.commit(vec![Change::InsertJob(record)]).await.unwrap();
         let run = JobRun { key: key(), run: 1, spec: Arc::new(spec), author: "ada".into() };
-        Self { starter, store, blobs, ends, commands, jobs, run, folder, _root: root }
+        Self { starter, store, blobs, ends, commands, coordinators, live, jobs, run, folder, _root: root }
     }
 
     async fn run_to_its_end(&mut self) -> RunEvent {
@@ -216,6 +278,8 @@ impl World {
         std::fs::read(folder.join(file)).unwrap()
     }
 }
+
+const WAIT: Duration = Duration::from_secs(600);
 
 fn key() -> JobKey {
     JobKey::new("default".parse().unwrap(), "j".parse().unwrap())

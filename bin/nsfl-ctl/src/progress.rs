@@ -27,6 +27,8 @@ struct Open {
     name: String,
     cohort: usize,
     awaited: BTreeSet<String>,
+    /// What the awaited say of themselves.
+    said: BTreeMap<String, String>,
     deadline: Option<Time>,
 }
 
@@ -45,6 +47,10 @@ impl Progress {
             }
             "update-accepted" => {
                 self.answered(&fields);
+                None
+            }
+            "task-progress" => {
+                self.progressed(&fields);
                 None
             }
             "task-failed" => {
@@ -85,7 +91,11 @@ impl Progress {
         if open.awaited.is_empty() {
             return Some(format!("{}: all {} have answered", open.name.trim_end(), open.cohort));
         }
-        let awaited: Vec<&str> = open.awaited.iter().map(String::as_str).collect();
+        let with_words = |client: &String| match open.said.get(client) {
+            Some(words) => format!("{client} {words}"),
+            None => client.clone(),
+        };
+        let awaited: Vec<String> = open.awaited.iter().map(with_words).collect();
         let until = open.deadline.map(|at| format!(" until {} UTC", at.clock())).unwrap_or_default();
         Some(format!("{}: waiting for {}{until}", open.name.trim_end(), awaited.join(", ")))
     }
@@ -99,6 +109,16 @@ impl Progress {
         if let (Some(open), Some(client)) = (&mut self.open, fields.0["client"].as_str()) {
             open.awaited.remove(client);
         }
+    }
+
+    /// `40% (epoch 2)`, of the round that is open.
+    fn progressed(&mut self, fields: &Fields<'_>) {
+        let Some(open) = self.open.as_mut().filter(|open| open.name == fields.name()) else { return };
+        let Some(client) = fields.0["client"].as_str().filter(|client| open.awaited.contains(*client)) else { return };
+        let done = fields.0["done"].as_f64().map(|done| format!("{:.0}%", done * 100.0));
+        let message = fields.0["message"].as_str().filter(|message| !message.is_empty());
+        let words: Vec<String> = done.into_iter().chain(message.map(|message| format!("({message})"))).collect();
+        open.said.insert(client.to_owned(), words.join(" "));
     }
 
     fn closed(&mut self, fields: &Fields<'_>) -> String {
@@ -158,6 +178,7 @@ impl Fields<'_> {
             name: self.name(),
             cohort: awaited.len(),
             awaited,
+            said: BTreeMap::new(),
             deadline: self.0["deadline_ms"].as_u64().map(|ms| Time(Timestamp(ms))),
         }
     }
@@ -201,6 +222,7 @@ mod tests {
             event("job-state", json!({"state": "RUNNING", "reason": "", "progress": 0})),
             event("run-started", json!({"run": 1})),
             event("round-opened", opened),
+            event("task-progress", json!({"round": 1, "attempt": 1, "kind": "train", "client": "c2", "done": 0.4, "message": "epoch 2"})),
             event("update-accepted", of("c1")),
             event("task-failed", of("c3")),
             event("update-accepted", of("c2")),
