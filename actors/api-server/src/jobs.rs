@@ -15,12 +15,7 @@ type Answered = Result<HttpResponse, ApiError>;
 /// Of failures that a job's document shows.
 const FAILURES: u32 = 20;
 
-pub(crate) async fn create(
-    app: App,
-    path: web::Path<String>,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Answered {
+pub(crate) async fn create(app: App, path: web::Path<String>, request: HttpRequest, body: web::Payload) -> Answered {
     let author = author(&request)?;
     let namespace = namespace(&path, Request::ChangeJob)?;
     let document = document(&app, body).await?;

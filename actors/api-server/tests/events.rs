@@ -118,7 +118,8 @@ async fn how_far_a_client_is_comes_without_an_id_and_only_to_those_who_watch_its
     let mut events = follow(&server, "", None);
     assert_eq!(events.recv().await.unwrap().1, "run-started");
     for job in ["b", "a"] {
-        let (job, kind, fields) = (sample::job_key(job), "task-progress", json!({"client": "c1", "done": 0.5, "of": job}));
+        let (job, kind, fields) =
+            (sample::job_key(job), "task-progress", json!({"client": "c1", "done": 0.5, "of": job}));
         server.live.send(nsfl_messages::LiveEvent { job, at: nsfl_types::Timestamp(0), kind, fields }).unwrap();
     }
     let (id, kind, data) = events.recv().await.unwrap();

@@ -81,7 +81,12 @@ async fn the_server_tells_of_itself_and_describes_what_it_serves() {
     assert_eq!(description["openapi"], "3.1.0");
     for (path, operations) in description["paths"].as_object().unwrap() {
         let path = path.trim_start_matches("/api/v1");
-        let path = path.replace("{ns}", "default").replace("{id}", "x").replace("{path}", "f").replace("{client}", "c").replace("{round}", "1");
+        let path = path
+            .replace("{ns}", "default")
+            .replace("{id}", "x")
+            .replace("{path}", "f")
+            .replace("{client}", "c")
+            .replace("{round}", "1");
         for method in operations.as_object().unwrap().keys() {
             let answer = server.ask(&method.to_uppercase(), &path, &[], "").await;
             let body = String::from_utf8_lossy(&answer.body).into_owned();

@@ -173,10 +173,11 @@ impl Coordinator {
             base,
             runtime: spec.runtime,
             task_entry: spec.task_entry.clone(),
-            scripts: spec.scripts.as_ref().zip(self.machine.packages().scripts).map(|(scripts, package)| Scripts {
-                package,
-                config_file: scripts.config_file.clone(),
-            }),
+            scripts: spec
+                .scripts
+                .as_ref()
+                .zip(self.machine.packages().scripts)
+                .map(|(scripts, package)| Scripts { package, config_file: scripts.config_file.clone() }),
             inputs: self.machine.inputs(key.round),
             author: self.args.run.author.clone(),
             optimizer: spec.optimizer.as_ref().map(|optimizer| optimizer.to_json().to_string()),

@@ -126,7 +126,9 @@ impl Role for Coordinator {
             CoordinatorMsg::StopRun { run } if run == self.args.run.run => RunInput::Stop,
             CoordinatorMsg::StopRun { .. } => return Ok(Next::Continue),
             CoordinatorMsg::Input(input) => input,
-            CoordinatorMsg::Inputs { inputs, cause } => return self.steps(inputs, cause.map(|cause| *cause), ctx).await,
+            CoordinatorMsg::Inputs { inputs, cause } => {
+                return self.steps(inputs, cause.map(|cause| *cause), ctx).await;
+            }
             CoordinatorMsg::Report { client, report } => match self.on_report(client, report, ctx) {
                 Some(input) => input,
                 None => return Ok(Next::Continue),

@@ -119,7 +119,9 @@ impl Recorder {
             reason: String::new(),
             cause: None,
         })];
-        changes.extend(clients.iter().map(|client| member(self.task(name, client), at, &MemberState::Invited, false, None)));
+        changes.extend(
+            clients.iter().map(|client| member(self.task(name, client), at, &MemberState::Invited, false, None)),
+        );
         let fields = json!({
             "round": round, "attempt": attempt, "kind": kind, "cohort": clients, "deadline_ms": deadline.0,
         });
@@ -147,7 +149,11 @@ impl Recorder {
             }
             MemberState::Failed { code, reason } => {
                 let last = cause.and_then(Cause::last_line);
-                changes.push(self.event(at, "task-failed", about(json!({"code": code, "reason": reason, "last": last}))));
+                changes.push(self.event(
+                    at,
+                    "task-failed",
+                    about(json!({"code": code, "reason": reason, "last": last})),
+                ));
             }
         }
         changes

@@ -101,8 +101,12 @@ impl CoordinatorStarter {
             }
             None => spec,
         };
-        let spec =
-            spec.child(ChildSpec::role::<Coordinator>("coordinator", &coordinator, coordinator_args, Restart::Transient));
+        let spec = spec.child(ChildSpec::role::<Coordinator>(
+            "coordinator",
+            &coordinator,
+            coordinator_args,
+            Restart::Transient,
+        ));
         (coordinator, spec)
     }
 

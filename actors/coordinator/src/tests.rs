@@ -8,10 +8,12 @@ use nsfl_actor::{
     Address, ChildSpec, Context, Directory, Failure, GiveUp, Next, Restart, Role, Supervisor, SupervisorSpec,
 };
 use nsfl_messages::wire::{TaskCommand, TaskReport};
-use nsfl_messages::{Cohort, CoordinatorMsg, GatewayMsg, JobRun, LiveEvent, RunEvent, SchedulerMsg, SelectorMsg, Starter as _};
+use nsfl_messages::{
+    Cohort, CoordinatorMsg, GatewayMsg, JobRun, LiveEvent, RunEvent, SchedulerMsg, SelectorMsg, Starter as _,
+};
+use nsfl_package::pack_entries;
 use nsfl_store::memory::{MemoryBlobStore, MemoryJobStore};
 use nsfl_store::{BlobStore, Change, JobRecord, JobStore, MemberState, Owner, RoundState, put_bytes};
-use nsfl_package::pack_entries;
 use nsfl_tensor::{DType, Layout, WeightsView};
 use nsfl_trainer::TrainerCommand;
 use nsfl_types::{Cause, ClientId, Code, JobKey, JobSpec, JobState, Metrics, TaskKind, Timestamp};
@@ -223,12 +225,7 @@ impl World {
             scratch: folder.path().join("scratch"),
             trainer: TrainerCommand { program: "/nonexistent".into(), args: Vec::new() },
             retry: RetryPolicy { max_attempts: 2, backoff_base_ms: 1, backoff_max_ms: 1 },
-            extender: ExtenderConfig {
-                enabled: true,
-                python: "python3".into(),
-                timeout: time,
-                memory_bytes: 8 << 30,
-            },
+            extender: ExtenderConfig { enabled: true, python: "python3".into(), timeout: time, memory_bytes: 8 << 30 },
             live: Arc::new(move |event| heard.lock().unwrap().push(event)),
         };
         let jobs = Supervisor::unbound("jobs");

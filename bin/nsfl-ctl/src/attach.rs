@@ -40,7 +40,8 @@ pub(crate) fn send(rest: &Rest, submit: &Submit, document: &mut Document) -> Res
         sender.file("extenders", &path)?;
         talk(&format!("extender {} uploaded", path.display()));
         let older = document.json.as_object_mut().and_then(|document| document.remove("extenders"));
-        let mut fields = [document.json["extender"].take(), older.unwrap_or_default()].into_iter().find(Value::is_object);
+        let mut fields =
+            [document.json["extender"].take(), older.unwrap_or_default()].into_iter().find(Value::is_object);
         let fields = fields.get_or_insert_with(|| json!({}));
         fields["script_path"] = json!(format!("extenders/{id}"));
         fields["entry"] = json!(name(&path)?);
@@ -82,7 +83,10 @@ fn packed(folder: &Path, named: Option<String>) -> Result<(Vec<u8>, String), Fau
     match (found.next(), found.next()) {
         (Some(one), None) => Ok((zip, (*one).to_owned())),
         _ => {
-            let how = format!("say in scripts.config_file which file is the task configuration, or call it {}", CONFIG_FILES[0]);
+            let how = format!(
+                "say in scripts.config_file which file is the task configuration, or call it {}",
+                CONFIG_FILES[0]
+            );
             Err(Fault::file(folder, how))
         }
     }

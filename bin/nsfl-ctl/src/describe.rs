@@ -130,7 +130,10 @@ fn described(job: &Job, rounds: &[RoundDetail]) -> String {
         ("Created", job.create_time.to_string()),
         ("Started", or_dash(job.start_time)),
         ("Run", job.run.to_string()),
-        ("Checkpoints", or_dash(Some(job.checkpoints.keys().cloned().collect::<Vec<_>>().join(", ")).filter(|t| !t.is_empty()))),
+        (
+            "Checkpoints",
+            or_dash(Some(job.checkpoints.keys().cloned().collect::<Vec<_>>().join(", ")).filter(|t| !t.is_empty())),
+        ),
     ];
     for (name, value) in facts {
         writeln!(text, "{name:<12} {value}").expect("writing to a string cannot fail");
@@ -218,7 +221,7 @@ mod tests {
                     "code": "script-exception", "reason": "ValueError: no data", "at": "2026-01-02T03:04:05Z",
                     "cause": {"exit": "exit code 1", "limit": "memory 512 MB", "worker": 1,
                         "traceback": "Traceback (most recent call last):\n  File \"train.py\", line 3\nValueError: no data\n",
-                        "log": "epoch 1\u001b[2J\n"}},
+                        "log": "epoch 1\u{1b}[2J\n"}},
             ],
         }))
         .unwrap()

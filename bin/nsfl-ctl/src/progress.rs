@@ -222,7 +222,10 @@ mod tests {
             event("job-state", json!({"state": "RUNNING", "reason": "", "progress": 0})),
             event("run-started", json!({"run": 1})),
             event("round-opened", opened),
-            event("task-progress", json!({"round": 1, "attempt": 1, "kind": "train", "client": "c2", "done": 0.4, "message": "epoch 2"})),
+            event(
+                "task-progress",
+                json!({"round": 1, "attempt": 1, "kind": "train", "client": "c2", "done": 0.4, "message": "epoch 2"})
+            ),
             event("update-accepted", of("c1")),
             event("task-failed", of("c3")),
             event("update-accepted", of("c2")),

@@ -47,7 +47,8 @@ pub fn is_control(name: &str) -> bool {
 pub fn with_controls(model: &Layout) -> Result<Layout, TensorError> {
     let items = |tensor: &TensorSpec| (tensor.name.clone(), tensor.dtype, tensor.shape.clone());
     let floats = model.tensors().iter().filter(|tensor| tensor.dtype.is_float() && !is_control(&tensor.name));
-    let controls = floats.map(|tensor| (format!("{CONTROL_PREFIX}{}", tensor.name), tensor.dtype, tensor.shape.clone()));
+    let controls =
+        floats.map(|tensor| (format!("{CONTROL_PREFIX}{}", tensor.name), tensor.dtype, tensor.shape.clone()));
     Layout::new(model.tensors().iter().map(items).chain(controls))
 }
 

@@ -12,9 +12,9 @@ pub use message::{Member, Needs, Packages, RunEffect, RunInput};
 pub use plan::{RetryPolicy, RunPlan};
 pub use view::RunView;
 
-use message::{Broadcast, Extension};
 use crate::round::{RoundInput, RoundMachine};
 use crate::snapshot::{self, SnapshotError};
+use message::{Broadcast, Extension};
 use nsfl_types::{BlobRef, ClientId, Code, TaskKey, TaskKind, Timestamp};
 use serde::{Deserialize, Serialize};
 

@@ -25,7 +25,7 @@ pub use checked::{Bytes, Count, Millis, ServerAddress};
 pub use client::{ClientConfig, ClientLimits, ClientLink, ResourceLimits};
 pub use error::ConfigError;
 pub use load::{NO_FLAGS, PREFIX};
-pub use server::{Limits, Extender, Link, Rest, RestTls, Rounds, ServerConfig};
+pub use server::{Extender, Limits, Link, Rest, RestTls, Rounds, ServerConfig};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

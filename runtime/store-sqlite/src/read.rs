@@ -1,7 +1,8 @@
 //! The queries.
 
 use crate::format::{
-    cause, job_key, json, kind, metrics, model, model_if_any, named, named_if_any, time, time_if_any, unreadable, unsigned,
+    cause, job_key, json, kind, metrics, model, model_if_any, named, named_if_any, time, time_if_any, unreadable,
+    unsigned,
 };
 use nsfl_store::{CheckpointRecord, EventRecord, JobRecord, MemberRecord, RoundRecord, RunRecord};
 use nsfl_types::{JobKey, TaskKey};

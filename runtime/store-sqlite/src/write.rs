@@ -54,7 +54,8 @@ fn insert_job(db: &Connection, record: &JobRecord) -> Result<usize> {
 }
 
 fn update_job(db: &Connection, job: i64, record: &JobRecord) -> Result<()> {
-    let sql = "UPDATE jobs SET document = ?, author = ?, state = ?, snapshot = ?, created = ?, started = ? WHERE job = ?";
+    let sql =
+        "UPDATE jobs SET document = ?, author = ?, state = ?, snapshot = ?, created = ?, started = ? WHERE job = ?";
     let JobRecord { key: _, document, author, state, snapshot, created, started } = record;
     let started = started.map(|at| signed(at.0));
     execute(db, sql, params![document, author, name(state), snapshot, signed(created.0), started, job])

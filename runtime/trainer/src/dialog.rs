@@ -66,12 +66,7 @@ impl Dialog {
     ///
     /// # Errors
     /// The program cannot be started, or the folder not be written.
-    pub fn start(
-        program: &OsString,
-        args: &[OsString],
-        folder: &Path,
-        timeout: Duration,
-    ) -> Result<Self, DialogError> {
+    pub fn start(program: &OsString, args: &[OsString], folder: &Path, timeout: Duration) -> Result<Self, DialogError> {
         let log = folder.join("log");
         let spawn = || {
             let mut child = Command::new(program)
@@ -86,7 +81,8 @@ impl Dialog {
                 .stdout(Stdio::piped())
                 .stderr(File::create(&log)?)
                 .spawn()?;
-            let (questions, answers) = child.stdin.take().zip(child.stdout.take()).ok_or(std::io::ErrorKind::BrokenPipe)?;
+            let (questions, answers) =
+                child.stdin.take().zip(child.stdout.take()).ok_or(std::io::ErrorKind::BrokenPipe)?;
             Ok((child, questions, BufReader::new(answers)))
         };
         let (child, questions, answers) =

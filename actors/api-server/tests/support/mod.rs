@@ -3,7 +3,7 @@
 
 use nsfl_actor::{Address, ChildSpec, Context, Directory, Failure, Next, Restart, Role, Supervisor, SupervisorSpec};
 use nsfl_api_server::{ApiServer, ApiServerArgs, ApiServerMsg, Limits, Tls};
-use nsfl_messages::{ClientView, CoordinatorMsg, JobOperation, LiveEvent, JobView, SchedulerMsg, SelectorMsg};
+use nsfl_messages::{ClientView, CoordinatorMsg, JobOperation, JobView, LiveEvent, SchedulerMsg, SelectorMsg};
 use nsfl_store::memory::MemoryJobStore;
 use nsfl_types::{Code, JobKey, JobSpec, JobState, JobStatus, Refusal, Timestamp};
 use serde_json::Value;
@@ -32,31 +32,33 @@ impl Role for Scheduler {
         let mut jobs = self.0.lock().unwrap();
         let absent = |key: &JobKey| Refusal::new(Code::NotFound, format!("there is no job '{key}'"));
         match msg {
-            SchedulerMsg::Create { namespace, document, author, reply } => reply.send(match JobSpec::parse(&document) {
-                Err(e) => Err(Refusal::new(e.code, e.to_string())),
-                Ok((document, spec)) => {
-                    let key = JobKey::new(namespace, spec.id);
-                    match jobs.contains_key(&key) {
-                        true => Err(Refusal::new(Code::JobExists, format!("job '{key}' exists"))),
-                        false => {
-                            let status = JobStatus { state: JobState::Queuing, reason: String::new(), progress: 0 };
-                            let (run, created, started) = (1, Timestamp(1_700_000_000_000), None);
-                            let view = JobView {
-                                key: key.clone(),
-                                document,
-                                author,
-                                status,
-                                run,
-                                created,
-                                started,
-                                checkpoints: BTreeMap::new(),
-                            };
-                            jobs.insert(key, view);
-                            Ok(())
+            SchedulerMsg::Create { namespace, document, author, reply } => {
+                reply.send(match JobSpec::parse(&document) {
+                    Err(e) => Err(Refusal::new(e.code, e.to_string())),
+                    Ok((document, spec)) => {
+                        let key = JobKey::new(namespace, spec.id);
+                        match jobs.contains_key(&key) {
+                            true => Err(Refusal::new(Code::JobExists, format!("job '{key}' exists"))),
+                            false => {
+                                let status = JobStatus { state: JobState::Queuing, reason: String::new(), progress: 0 };
+                                let (run, created, started) = (1, Timestamp(1_700_000_000_000), None);
+                                let view = JobView {
+                                    key: key.clone(),
+                                    document,
+                                    author,
+                                    status,
+                                    run,
+                                    created,
+                                    started,
+                                    checkpoints: BTreeMap::new(),
+                                };
+                                jobs.insert(key, view);
+                                Ok(())
+                            }
                         }
                     }
-                }
-            }),
+                })
+            }
             SchedulerMsg::Update { key, reply, .. } => {
                 reply.send(jobs.get(&key).map(|_| ()).ok_or_else(|| absent(&key)))
             }

@@ -30,7 +30,8 @@ pub(super) async fn broadcast(
     params: Map<String, Value>,
 ) -> Result<Option<BlobRef>, Fault> {
     let mut process = Process::start(args, call, 0).await?;
-    let sent = if process.functions.broadcast { ask_broadcast(args, call, params, &mut process).await } else { Ok(None) };
+    let sent =
+        if process.functions.broadcast { ask_broadcast(args, call, params, &mut process).await } else { Ok(None) };
     process.end().await;
     sent
 }
@@ -100,12 +101,7 @@ async fn ask_round(
 }
 
 /// The script's model, checked like any update.
-async fn imported(
-    args: &ExtenderArgs,
-    call: &Call,
-    base: BlobRef,
-    file: &std::path::Path,
-) -> Result<BlobRef, Fault> {
+async fn imported(args: &ExtenderArgs, call: &Call, base: BlobRef, file: &std::path::Path) -> Result<BlobRef, Fault> {
     let model = args.blobs.import(file, &call.owner).await.map_err(|e| stored(&e))?;
     match aggregator::judge(&args.blobs, base, model).await {
         Ok(_) => Ok(model),

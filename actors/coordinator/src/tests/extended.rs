@@ -130,7 +130,10 @@ async fn an_exception_fails_the_round_with_its_traceback_and_what_it_printed() {
     assert_eq!((rounds.len(), rounds[0].state), (2, RoundState::Failed));
     let cause = rounds[0].cause.as_ref().unwrap();
     let traceback = cause.traceback.as_ref().unwrap();
-    assert!(traceback.contains("mine.py\", line 3, in aggregate") && !traceback.contains("nsfl_extender.py"), "{traceback}");
+    assert!(
+        traceback.contains("mine.py\", line 3, in aggregate") && !traceback.contains("nsfl_extender.py"),
+        "{traceback}"
+    );
     assert_eq!(cause.log, "so far so good");
     let events = world.store.events(Some(&key()), 0, 100).await.unwrap();
     let closed = events.iter().find(|event| event.kind == "round-closed").unwrap();
@@ -165,7 +168,8 @@ async fn one_that_hangs_or_ends_or_gives_back_nonsense_fails_the_round() {
 async fn functions_are_called_by_the_names_given_and_a_job_without_weights_keeps_the_rules_model() {
     let mut fields = fields();
     fields["extender"]["finish"] = json!("at_the_end");
-    let text = "def broadcast(params):\n    raise ValueError\ndef at_the_end(result):\n    return {'metrics': {'x': 1}}\n";
+    let text =
+        "def broadcast(params):\n    raise ValueError\ndef at_the_end(result):\n    return {'metrics': {'x': 1}}\n";
     let mut world = World::with(&["c0", "c1", "c2"], hyper(1), fields, script(text)).await;
     let end = world.run_to_its_end().await;
     assert!(matches!(end, RunEvent::Finished), "{end:?}");

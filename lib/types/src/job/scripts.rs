@@ -171,7 +171,8 @@ pub(super) fn optimizer(value: Option<&Value>, runtime: Runtime) -> Result<Optio
         match (key.as_str(), value) {
             ("name", _) => {}
             ("params", Value::Object(params)) => {
-                fields.extend(params.iter().map(|(key, value)| (format!("optimizer.params.{key}"), key.as_str(), value)));
+                fields
+                    .extend(params.iter().map(|(key, value)| (format!("optimizer.params.{key}"), key.as_str(), value)));
             }
             ("params", _) => return Err(bad("optimizer.params", "must be an object")),
             _ => fields.push((format!("optimizer.{key}"), key, value)),

@@ -120,7 +120,9 @@ impl RunMachine {
     pub(super) fn step_failed(&mut self, now: Timestamp, code: Code, reason: &str, effects: &mut Vec<RunEffect>) {
         // A stored update is damaged: only its client can make it again, and it makes the same. And what an extender made
         // of these updates it would make of them again.
-        if matches!(code, Code::WrongDigest | Code::ExtenderFailed) && matches!(self.phase, RunPhase::Aggregating { .. }) {
+        if matches!(code, Code::WrongDigest | Code::ExtenderFailed)
+            && matches!(self.phase, RunPhase::Aggregating { .. })
+        {
             self.give_up_round(now, code, reason, effects);
             return self.attempt_failed(now, code, reason, effects);
         }
@@ -262,7 +264,8 @@ impl RunMachine {
     /// Before the next tasks are sent: a task done again may give the same bytes, which must then stay.
     fn retire_updates(&self, effects: &mut Vec<RunEffect>) {
         let members = self.opened.iter().flat_map(RoundMachine::accepted);
-        let updates: BTreeSet<BlobRef> = members.flat_map(|member| [member.update.blob, member.update.extra]).flatten().collect();
+        let updates: BTreeSet<BlobRef> =
+            members.flat_map(|member| [member.update.blob, member.update.extra]).flatten().collect();
         effects.extend(updates.into_iter().map(|update| RunEffect::RetireUpdate { update }));
     }
 }

@@ -432,7 +432,10 @@ fn an_extender_that_fails_fails_the_round_and_at_last_the_run() {
         reason: "ValueError".to_owned(),
     };
     let effects = feed(&mut run, NOW, failed());
-    assert!(effects.iter().any(|effect| matches!(effect, RunEffect::RoundClosed { outcome: RoundOutcome::Failed { code: Code::ExtenderFailed, .. }, .. })));
+    assert!(effects.iter().any(|effect| matches!(
+        effect,
+        RunEffect::RoundClosed { outcome: RoundOutcome::Failed { code: Code::ExtenderFailed, .. }, .. }
+    )));
     assert!(matches!(run.phase(), RunPhase::Pausing { for_clients: false, .. }), "the round is tried again");
     assert!(run.has_broadcast(1), "one broadcast a round");
     let mut run = RunMachine::new(plan(1));

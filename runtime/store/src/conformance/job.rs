@@ -199,7 +199,8 @@ async fn failures_are_listed_the_newest_first_up_to_a_limit(store: &dyn JobStore
         of(2, 1, Train, "y", MemberState::Failed),
         of(2, 1, Train, "x", MemberState::Failed),
     ];
-    let well = [MemberState::Invited, MemberState::Started, MemberState::Accepted].map(|state| of(11, 1, Train, "x", state));
+    let well =
+        [MemberState::Invited, MemberState::Started, MemberState::Accepted].map(|state| of(11, 1, Train, "x", state));
     let mut other_run = of(12, 1, Train, "x", MemberState::Failed);
     other_run.task.run = 2;
     let mut batch = vec![Change::InsertJob(job("a")), Change::PutMember(other_run)];
