@@ -61,7 +61,7 @@ const WITHOUT_WEIGHTS: [&str; 2] = ["nsfl-messages", "nsfl-workflow"];
 /// libtorch, and who alone may link it.
 const TORCH: [&str; 2] = ["tch", "torch-sys"];
 const TORCH_TRAINER: &str = "nsfl-trainer-torch";
-const CTL_MAY_REACH: [&str; 3] = ["nsfl-types", "nsfl-rest-model", "nsfl-backup"];
+const CTL_MAY_REACH: [&str; 4] = ["nsfl-types", "nsfl-rest-model", "nsfl-backup", "nsfl-package"];
 /// Runtimes, sockets and stores: out of reach of lib/ by any path.
 const IMPURE: [&str; 8] = ["tokio", "mio", "socket2", "tonic", "actix-web", "ractor", "rusqlite", "sled"];
 /// Files and the system's randomness: not asked for by lib/ itself. Features are unified over the workspace, so crates

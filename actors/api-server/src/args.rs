@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use nsfl_actor::{ActorView, Address, Directory};
-use nsfl_messages::{CoordinatorMsg, SchedulerMsg, SelectorMsg};
+use nsfl_messages::{CoordinatorMsg, LiveEvent, SchedulerMsg, SelectorMsg};
 use nsfl_store::JobStore;
 use nsfl_types::{JobKey, Namespace, Refusal};
 use std::fmt;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 
 /// Looks at the whole tree of actors.
 pub type Observe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ActorView> + Send>> + Send + Sync>;
@@ -74,6 +74,8 @@ pub struct ApiServerArgs {
     pub coordinators: Directory<JobKey, CoordinatorMsg>,
     /// Rounds, members, events; only read.
     pub store: Arc<dyn JobStore>,
+    /// What is worth watching and not stored.
+    pub live: broadcast::Sender<LiveEvent>,
     /// Looks at the tree of actors.
     pub observe: Observe,
     /// Takes a backup.

@@ -3,6 +3,7 @@
 
 mod actors;
 mod args;
+mod author;
 mod backup;
 mod clients;
 mod error;

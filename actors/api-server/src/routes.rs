@@ -27,6 +27,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .service(job(":start").route(web::put().to(jobs::start)))
             .service(job(":stop").route(web::put().to(jobs::stop)))
             .service(job("/rounds").route(web::get().to(rounds::list)))
+            .service(job("/rounds/{round}").route(web::get().to(rounds::detail)))
             .service(job("/metrics").route(web::get().to(rounds::metrics)))
             .service(job("/events").route(web::get().to(events::events)))
             .service(

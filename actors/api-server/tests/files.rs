@@ -105,6 +105,7 @@ fn arguments(server: &Server, listen: &str) -> ApiServerArgs {
         selector: Address::new("selector", 1),
         coordinators: Directory::new(),
         store: Arc::new(MemoryJobStore::default()),
+        live: tokio::sync::broadcast::channel(1).0,
         observe: Arc::new(move || {
             let root = root.clone();
             Box::pin(async move { root.observe(Duration::from_secs(1)).await })

@@ -1,6 +1,8 @@
 //! The actor around the run machine: message → input → handle → persist → carry out → re-arm one timer.
 
+use crate::extender::ExtenderMsg;
 use crate::links::{Links, News};
+use crate::live::LiveProgress;
 use crate::record::Recorder;
 use crate::{AggregatorMsg, Surroundings};
 use nsfl_actor::{Address, Context, Failure, Next, Role, Timer, now_ms};
@@ -9,7 +11,7 @@ use nsfl_messages::wire::TaskReport;
 use nsfl_messages::{CoordinatorMsg, CoordinatorView, JobRun, RunEvent, SchedulerMsg, SelectorMsg};
 use nsfl_store::{Change, Owner, OwnerError, RunRecord, StoreError};
 use nsfl_telemetry::span;
-use nsfl_types::{ClientId, Code, JobKey, TaskKind, Timestamp};
+use nsfl_types::{Cause, ClientId, Code, JobKey, TaskKind, Timestamp};
 use nsfl_workflow::{RunEffect, RunInput, RunMachine, RunPlan, UpdateRef};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -23,6 +25,8 @@ pub(crate) struct CoordinatorArgs {
     pub(crate) run: JobRun,
     pub(crate) surroundings: Surroundings,
     pub(crate) aggregator: Address<AggregatorMsg>,
+    /// None for a job without one.
+    pub(crate) extender: Option<Address<ExtenderMsg>>,
 }
 
 /// Drives one run of a job.
@@ -31,8 +35,9 @@ pub(crate) struct Coordinator {
     pub(crate) owners: Owners,
     /// Clients this job has used, for `untrained_first`.
     pub(crate) used: BTreeSet<ClientId>,
-    machine: RunMachine,
+    pub(crate) machine: RunMachine,
     links: Links,
+    progress: LiveProgress,
     pub(crate) recorder: Recorder,
     generation: u64,
     timer: Option<Timer>,
@@ -44,13 +49,21 @@ pub(crate) struct Owners {
     pub(crate) run: Owner,
     pub(crate) models: Owner,
     pub(crate) updates: Owner,
+    pub(crate) packages: Owner,
+    pub(crate) inputs: Owner,
 }
 
 impl Owners {
     pub(crate) fn new(key: &JobKey, run: u32) -> Result<Self, OwnerError> {
         let base = format!("{}/{}/run-{run}", key.namespace, key.id);
         let owner = |part: &str| Owner::new(format!("{base}{part}"));
-        Ok(Self { run: owner("")?, models: owner("/models")?, updates: owner("/updates")? })
+        Ok(Self {
+            run: owner("")?,
+            models: owner("/models")?,
+            updates: owner("/updates")?,
+            packages: owner("/packages")?,
+            inputs: owner("/inputs")?,
+        })
     }
 }
 
@@ -65,7 +78,7 @@ impl Role for Coordinator {
 
     async fn start(args: CoordinatorArgs, ctx: &Context<CoordinatorMsg>) -> Result<Self, Failure> {
         let store = &args.surroundings.store;
-        let JobRun { key, run, spec } = &args.run;
+        let JobRun { key, run, spec, .. } = &args.run;
         let stored = store.run(key, *run).await?;
         let is_new = stored.is_none();
         let (machine, generation) = match stored {
@@ -79,8 +92,9 @@ impl Role for Coordinator {
         let used = used_clients(&args).await?;
         let recorder = Recorder::new(key.clone(), *run);
         let owners = Owners::new(&args.run.key, args.run.run)?;
-        let mut coordinator =
-            Self { args, owners, used, machine, links: Links::default(), recorder, generation, timer: None };
+        let progress = LiveProgress::new(key.clone(), args.surroundings.live.clone());
+        let links = Links::default();
+        let mut coordinator = Self { args, owners, used, machine, links, progress, recorder, generation, timer: None };
         coordinator.announce(RunEvent::Started, ctx);
         let mut effects = Vec::new();
         if is_new {
@@ -108,9 +122,7 @@ impl Role for Coordinator {
     async fn handle(&mut self, msg: CoordinatorMsg, ctx: &Context<CoordinatorMsg>) -> Result<Next, Failure> {
         let input = match msg {
             CoordinatorMsg::View { reply } => {
-                let run = self.machine.view();
-                let away = self.links.away(&run.awaited);
-                reply.send(CoordinatorView { run, away });
+                reply.send(self.view());
                 return Ok(Next::Continue);
             }
             CoordinatorMsg::Link { client, session, up } => {
@@ -131,6 +143,9 @@ impl Role for Coordinator {
             CoordinatorMsg::StopRun { run } if run == self.args.run.run => RunInput::Stop,
             CoordinatorMsg::StopRun { .. } => return Ok(Next::Continue),
             CoordinatorMsg::Input(input) => input,
+            CoordinatorMsg::Inputs { inputs, cause } => {
+                return self.steps(inputs, cause.map(|cause| *cause), ctx).await;
+            }
             CoordinatorMsg::Report { client, report } => match self.on_report(client, report, ctx) {
                 Some(input) => input,
                 None => return Ok(Next::Continue),
@@ -140,15 +155,38 @@ impl Role for Coordinator {
     }
 
     fn observe(&self) -> Value {
-        let mut view = json!(self.machine.view());
+        let mut view = json!(self.view());
         view["run"] = json!(self.args.run.run);
         view["generation"] = json!(self.generation);
-        view["away"] = json!(self.links.away(&self.machine.view().awaited));
         view
     }
 }
 
 impl Coordinator {
+    fn view(&self) -> CoordinatorView {
+        let run = self.machine.view();
+        let (away, progress) = (self.links.away(&run.awaited), self.progress.of(&run));
+        CoordinatorView { run, away, progress }
+    }
+
+    /// Several inputs in a row; each is persisted before the next is looked at.
+    async fn steps(
+        &mut self,
+        inputs: Vec<RunInput>,
+        cause: Option<Cause>,
+        ctx: &Context<CoordinatorMsg>,
+    ) -> Result<Next, Failure> {
+        if let Some(cause) = cause {
+            self.recorder.round_failed(cause);
+        }
+        for input in inputs {
+            if let Next::Stop = self.step(input, ctx).await? {
+                return Ok(Next::Stop);
+            }
+        }
+        Ok(Next::Continue)
+    }
+
     async fn step(&mut self, input: RunInput, ctx: &Context<CoordinatorMsg>) -> Result<Next, Failure> {
         let mut effects = Vec::new();
         let saved = matches!(input, RunInput::CheckpointSaved { .. });
@@ -173,6 +211,7 @@ impl Coordinator {
                 Err(error) => return Err(Failure::from(error).context("the round's state could not be stored")),
             }
         }
+        self.recorder.taken();
         span.in_scope(|| {
             self.carry_out(effects, ctx);
             self.arm(ctx);
@@ -230,10 +269,20 @@ impl Coordinator {
         match report {
             TaskReport::Inventory { tasks } => Some(RunInput::ClientReported { client, tasks }),
             TaskReport::Started { key } => Some(RunInput::TaskStarted { key }),
-            TaskReport::Failed { key, code, reason, .. } => Some(RunInput::TaskFailed { key, code, reason }),
-            TaskReport::Progress { .. } => None,
+            TaskReport::Failed { key, code, reason, cause } => {
+                if let Some(cause) = cause {
+                    self.recorder.task_failed(key.clone(), *cause);
+                }
+                Some(RunInput::TaskFailed { key, code, reason })
+            }
+            TaskReport::Progress { key, done, message, metrics } => {
+                self.progress.told(&self.machine.view(), &key, done, &message, metrics);
+                None
+            }
             TaskReport::Done { key, update, extra, metrics } => {
                 let weight = metrics.weight();
+                // nobody would look at it
+                let extra = extra.filter(|_| self.args.extender.is_some() && update.is_some());
                 let update = UpdateRef { blob: update, extra, metrics, weight };
                 let view = self.machine.view();
                 let current = (view.round, view.attempt, view.kind) == (key.round, key.attempt, key.kind);

@@ -61,6 +61,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Watch,
     },
+    /// Show a job: its state, who is awaited, and why clients failed, with tracebacks
+    Describe {
+        #[command(subcommand)]
+        what: Describe,
+    },
+    /// Show what the scripts of failed tasks have printed
+    Logs {
+        #[command(subcommand)]
+        what: Logs,
+    },
     /// Change the configuration
     Set {
         #[command(subcommand)]
@@ -112,6 +122,18 @@ pub(crate) enum Watch {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Describe {
+    /// A job
+    Job(DescribeJob),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Logs {
+    /// A job
+    Job(LogsJob),
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Set {
     /// The configuration of nsfl-ctl
     Config(Settings),
@@ -123,7 +145,7 @@ pub(crate) struct Source {
     /// Job document: .json, .yaml, .yml or .toml
     #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "workspace")]
     pub(crate) file: Option<PathBuf>,
-    /// Folder with job.json, job.yaml or job.toml, and perhaps model.safetensors
+    /// Folder with job.json, job.yaml or job.toml, and perhaps model.safetensors, scripts/ and extender.py
     #[arg(short = 'w', long, value_name = "FOLDER")]
     pub(crate) workspace: Option<PathBuf>,
 }
@@ -137,6 +159,12 @@ pub(crate) struct Submit {
     /// Initial model, a safetensors file: uploaded, and model_path set to it
     #[arg(short = 'm', long, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
+    /// Folder of the tasks' scripts: packed, uploaded, and scripts.path set to it
+    #[arg(short = 's', long, value_name = "FOLDER")]
+    pub(crate) scripts: Option<PathBuf>,
+    /// Script with broadcast, aggregate or finish: uploaded, and extender set to it
+    #[arg(short = 'e', long, value_name = "FILE")]
+    pub(crate) extender: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -183,6 +211,33 @@ pub(crate) struct WatchJob {
     /// Follow for at most so many seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DescribeJob {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    /// Only this round, instead of the newest and those that failed last
+    #[arg(long, value_name = "N")]
+    pub(crate) round: Option<u32>,
+    /// Instead of text
+    #[arg(short = 'o', long, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsJob {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    /// Only of this client
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    /// Only of this round
+    #[arg(long, value_name = "N")]
+    pub(crate) round: Option<u32>,
+    /// Go on with what fails from now, until the job ends
+    #[arg(long)]
+    pub(crate) follow: bool,
 }
 
 #[derive(Debug, Args)]
@@ -271,6 +326,9 @@ mod tests {
             "nsfl-ctl create job default -f job.yaml",
             "nsfl-ctl create job default -w folder -m model.safetensors --wait --timeout 60",
             "nsfl-ctl update job default -f job.json",
+            "nsfl-ctl create job default -f job.json -s scripts -e extender.py",
+            "nsfl-ctl describe job default digits --round 3 -o json",
+            "nsfl-ctl logs job default digits --client c1 --round 3 --follow",
             "nsfl-ctl start job default digits --wait",
             "nsfl-ctl stop job default -f job.json",
             "nsfl-ctl delete job default digits",

@@ -1,9 +1,11 @@
 //! The command line: talks REST and nothing else. Results go to stdout, talk to stderr.
 
 mod actor_tree;
+mod attach;
 mod backup;
 mod cli;
 mod config;
+mod describe;
 mod document;
 mod fault;
 mod get;
@@ -69,6 +71,8 @@ fn ask(rest: &Rest, command: Command) -> Result<(), Fault> {
         Command::Get(get) => get::get(rest, get),
         Command::Watch { what: cli::Watch::Job(args) } => watch::job(rest, &args),
         Command::Backup(args) => backup::take(rest, &args),
+        Command::Describe { what: cli::Describe::Job(args) } => describe::job(rest, &args),
+        Command::Logs { what: cli::Logs::Job(args) } => describe::logs(rest, &args),
         Command::Health => print::result(&format!("{}\n", rest.text("/api/v1/health")?.trim_end())),
         Command::Version => get::version(rest),
         Command::Set { .. } | Command::Completion { .. } | Command::Restore(_) => unreachable!("done without a server"),

@@ -74,8 +74,11 @@ impl Rest {
                 .root_certs(certificates(file)?.into());
             agent = agent.tls_config(tls.build());
         }
-        let login = config.user.as_ref().zip(config.password.as_ref());
-        let authorization = login.map(|(user, password)| format!("Basic {}", base64(&format!("{user}:{password}"))));
+        // a user without a password is a name: the author of the jobs that are submitted
+        let authorization = config.user.as_ref().map(|user| {
+            let password = config.password.as_deref().unwrap_or_default();
+            format!("Basic {}", base64(&format!("{user}:{password}")))
+        });
         Ok(Self { agent: agent.build().new_agent(), config, authorization })
     }
 
@@ -104,6 +107,11 @@ impl Rest {
     /// Streams a file to the server that takes files.
     pub(crate) fn upload(&self, path: &str, file: &File) -> Result<(), Fault> {
         self.send("PUT", self.config.data_server(), path, Kind::Upload, file).map(drop)
+    }
+
+    /// The same for bytes in memory.
+    pub(crate) fn upload_bytes(&self, path: &str, bytes: &[u8]) -> Result<(), Fault> {
+        self.send("PUT", self.config.data_server(), path, Kind::Upload, bytes).map(drop)
     }
 
     /// Streams a file of any size from the server.

@@ -3,6 +3,7 @@
 //! ```text
 //! server ─┬─ selector
 //!         ├─ core ─┬─ jobs ── <namespace>/<job> ─┬─ aggregator
+//!         │        │                             ├─ extender, when the job has one
 //!         │        │                             └─ coordinator
 //!         │        └─ scheduler
 //!         ├─ gateway ─┬─ sessions ── <client>
@@ -21,9 +22,9 @@ use crate::{check, exit, newer, node};
 use nsfl_actor::{Address, ChildSpec, Directory, GiveUp, Restart, Strategy, Supervisor, SupervisorSpec};
 use nsfl_api_server::{ApiServer, ApiServerArgs};
 use nsfl_config::ServerConfig;
-use nsfl_coordinator::{CoordinatorStarter, Surroundings};
+use nsfl_coordinator::{CoordinatorStarter, ExtenderConfig, Surroundings};
 use nsfl_gateway::{GatewayConfig, gateway_tree};
-use nsfl_messages::{CoordinatorMsg, GatewayMsg, SchedulerMsg, SelectorMsg};
+use nsfl_messages::{CoordinatorMsg, GatewayMsg, LiveEvent, SchedulerMsg, SelectorMsg};
 use nsfl_scheduler::{Scheduler, SchedulerArgs};
 use nsfl_selector::{Selector, SelectorArgs};
 use nsfl_store::{BlobStore, JobStore};
@@ -38,12 +39,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 /// Room in a role's mailbox: above it senders wait or are told that it is full.
 const MAILBOX: usize = 4096;
 /// Upper bound for looking at the tree.
 const OBSERVE: Duration = Duration::from_secs(2);
+/// Live events that a slow reader of a stream may be behind; older ones it misses.
+const LIVE: usize = 256;
 
 pub(crate) fn main(args: ServerArgs) -> anyhow::Result<()> {
     let config = ServerConfig::load(args.config.as_deref(), args.flags())
@@ -85,6 +88,7 @@ struct Addresses {
     coordinators: Directory<JobKey, CoordinatorMsg>,
     jobs: Supervisor,
     root: Supervisor,
+    live: broadcast::Sender<LiveEvent>,
 }
 
 async fn start(config: ServerConfig) -> anyhow::Result<Started> {
@@ -115,6 +119,7 @@ async fn start(config: ServerConfig) -> anyhow::Result<Started> {
         coordinators: Directory::new(),
         jobs: Supervisor::unbound("core/jobs"),
         root: Supervisor::unbound("server"),
+        live: broadcast::channel(LIVE).0,
     };
     let (link, mut link_address) = watch::channel(None);
     let root = SupervisorSpec::new("server")
@@ -159,6 +164,13 @@ fn core(
             backoff_base_ms: config.rounds.retry_base_ms.get(),
             backoff_max_ms: config.rounds.retry_max_ms.get(),
         },
+        extender: ExtenderConfig {
+            enabled: config.extender.enabled,
+            python: config.extender.python.clone().into(),
+            timeout: config.extender.timeout_ms.duration(),
+            memory_bytes: config.extender.memory_bytes.get(),
+        },
+        live: live(addresses.live.clone()),
     };
     let starter = CoordinatorStarter::new(addresses.jobs.clone(), addresses.coordinators.clone(), surroundings);
     let jobs = SupervisorSpec::new("jobs")
@@ -234,6 +246,7 @@ fn api_server(
         selector: addresses.selector.clone(),
         coordinators: addresses.coordinators.clone(),
         store: store.clone(),
+        live: addresses.live.clone(),
         observe: Arc::new(move || {
             let root = root.clone();
             Box::pin(async move { root.observe(OBSERVE).await })
@@ -250,6 +263,11 @@ fn api_server(
         },
     };
     ChildSpec::role::<ApiServer>("api-server", &addresses.api, args, Restart::Permanent)
+}
+
+/// To those who watch; without any it goes nowhere.
+fn live(watchers: broadcast::Sender<LiveEvent>) -> nsfl_messages::Live {
+    Arc::new(move |event| drop(watchers.send(event)))
 }
 
 /// This program again, as a trainer. It starts no others and ends with its standard input: it needs no warden.

@@ -74,11 +74,10 @@ fn the_client_sample_is_the_defaults_and_shows_every_key() {
 fn what_the_samples_show_commented_out_is_accepted_too() {
     for (name, lines) in [
         ("server.toml", &["# [rest.tls]", "# certificate = \"rest.crt\"", "# key = \"rest.key\""][..]),
-        ("client.toml", &[
-            "# digits = \"data/digits.csv\"",
-            "# digits = \"tasks/digits.json\"",
-            "# policy = \"policy.toml\"",
-        ]),
+        (
+            "client.toml",
+            &["# digits = \"data/digits.csv\"", "# digits = \"tasks/digits.json\"", "# policy = \"policy.toml\""],
+        ),
     ] {
         let mut text = std::fs::read_to_string(conf(name)).unwrap();
         for line in lines {
@@ -130,6 +129,7 @@ fn the_sample_jobs_are_accepted_and_the_yaml_says_the_same_as_the_json() {
     let (_, digits) = parse("jobs/digits.json");
     assert_eq!((digits.hyper.client_num, digits.hyper.quorum.get(), digits.seed), (4, 3, 7));
     assert_eq!(parse("jobs/echo.json").1.task_entry, "echo");
+    assert!(parse("jobs/script.json").1.scripts.is_some());
 
     let yaml = std::fs::read_to_string(conf("jobs/digits.yaml")).unwrap();
     let json: serde_json::Value = serde_yaml_ng::from_str(&yaml).unwrap();

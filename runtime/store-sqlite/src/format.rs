@@ -2,7 +2,7 @@
 //! NaN and infinity have a place. What a job and a run go on from ends with a checksum of its row: SQLite has none of its
 //! pages, and a flipped bit in a number would pass for another number.
 
-use nsfl_types::{BlobRef, Digest, JobKey, Metrics, TaskKind, Timestamp};
+use nsfl_types::{BlobRef, Cause, Digest, JobKey, Metrics, TaskKind, Timestamp};
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 use serde::Serialize;
@@ -73,6 +73,15 @@ pub(crate) fn metrics(row: &Row<'_>) -> Result<Metrics> {
         serde_json::from_str(&row.get::<_, String>("metrics")?).map_err(unreadable("metrics"))?;
     let number = |(name, text): (String, String)| Ok((name, text.parse().map_err(unreadable("metrics"))?));
     texts.into_iter().map(number).collect::<Result<_>>().map(Metrics)
+}
+
+pub(crate) fn cause_text(cause: Option<&Cause>) -> Option<String> {
+    cause.map(|cause| serde_json::to_string(cause).expect("texts and numbers always serialise"))
+}
+
+pub(crate) fn cause(row: &Row<'_>) -> Result<Option<Cause>> {
+    let text = row.get::<_, Option<String>>("cause")?;
+    text.map(|text| serde_json::from_str(&text).map_err(unreadable("cause"))).transpose()
 }
 
 pub(crate) fn model(row: &Row<'_>) -> Result<BlobRef> {

@@ -104,6 +104,11 @@ impl JobStore for SqliteJobStore {
         self.reader.read(move |db| read::members(db, &key, run, round)).await
     }
 
+    async fn failures(&self, key: &JobKey, run: u32, limit: u32) -> Result<Vec<MemberRecord>, StoreError> {
+        let key = key.clone();
+        self.reader.read(move |db| read::failures(db, &key, run, limit)).await
+    }
+
     async fn checkpoints(&self, key: &JobKey) -> Result<Vec<CheckpointRecord>, StoreError> {
         let key = key.clone();
         self.reader.read(move |db| read::checkpoints(db, &key)).await

@@ -1,8 +1,8 @@
 //! The queries.
 
 use crate::format::{
-    job_key, json, kind, metrics, model, model_if_any, named, named_if_any, time, time_if_any, unreadable, unsealed,
-    unsigned,
+    cause, job_key, json, kind, metrics, model, model_if_any, named, named_if_any, time, time_if_any, unreadable,
+    unsealed, unsigned,
 };
 use nsfl_store::{CheckpointRecord, EventRecord, JobRecord, MemberRecord, RoundRecord, RunRecord};
 use nsfl_types::{JobKey, TaskKey};
@@ -45,6 +45,7 @@ pub(crate) fn rounds(db: &Connection, key: &JobKey, run: u32) -> Result<Vec<Roun
             metrics: metrics(row)?,
             model: model_if_any(row)?,
             reason: row.get("reason")?,
+            cause: cause(row)?,
         })
     })
 }
@@ -52,17 +53,27 @@ pub(crate) fn rounds(db: &Connection, key: &JobKey, run: u32) -> Result<Vec<Roun
 pub(crate) fn members(db: &Connection, key: &JobKey, run: u32, round: u32) -> Result<Vec<MemberRecord>> {
     let Some(job) = row_of(db, key)? else { return Ok(Vec::new()) };
     let sql = "SELECT * FROM members WHERE job = ? AND run = ? AND round = ? ORDER BY attempt, kind, client";
-    list(db, sql, params![job, run, round], |row| {
-        let client = row.get::<_, String>("client")?.parse().map_err(unreadable("client"))?;
-        let task = TaskKey { job: key.clone(), run, round, attempt: row.get("attempt")?, kind: kind(row)?, client };
-        Ok(MemberRecord {
-            task,
-            state: named(row, "state")?,
-            metrics: metrics(row)?,
-            code: named_if_any(row, "code")?,
-            reason: row.get("reason")?,
-            at: time(row, "at")?,
-        })
+    list(db, sql, params![job, run, round], |row| member(row, key))
+}
+
+pub(crate) fn failures(db: &Connection, key: &JobKey, run: u32, limit: u32) -> Result<Vec<MemberRecord>> {
+    let Some(job) = row_of(db, key)? else { return Ok(Vec::new()) };
+    let sql = "SELECT * FROM members WHERE job = ? AND run = ? AND state IN ('refused', 'failed', 'straggler')
+               ORDER BY round DESC, attempt DESC, kind DESC, client DESC LIMIT ?";
+    list(db, sql, params![job, run, limit], |row| member(row, key))
+}
+
+fn member(row: &Row<'_>, key: &JobKey) -> Result<MemberRecord> {
+    let client = row.get::<_, String>("client")?.parse().map_err(unreadable("client"))?;
+    let (run, round, attempt) = (row.get("run")?, row.get("round")?, row.get("attempt")?);
+    Ok(MemberRecord {
+        task: TaskKey { job: key.clone(), run, round, attempt, kind: kind(row)?, client },
+        state: named(row, "state")?,
+        metrics: metrics(row)?,
+        code: named_if_any(row, "code")?,
+        reason: row.get("reason")?,
+        cause: cause(row)?,
+        at: time(row, "at")?,
     })
 }
 
@@ -117,6 +128,7 @@ fn job_record(row: &Row<'_>) -> Result<JobRecord> {
     Ok(JobRecord {
         key: job_key(row.get("namespace")?, row.get("id")?)?,
         document,
+        author: row.get("author")?,
         state: named(row, "state")?,
         snapshot,
         created: time(row, "created")?,
