@@ -43,10 +43,16 @@ async fn start(config: &ClientConfig, credentials: Credentials) -> anyhow::Resul
     .map_err(exit::store)?;
     let tasks = SledTaskStore::open(config.data_dir.join("tasks")).map_err(exit::store)?;
     newer::refuse_tasks(&tasks).await?;
+    let workspace = std::path::absolute(config.data_dir.join("workspace"))?;
+    // of trainers whose keepers were killed together with an earlier life of this node
+    let left = nsfl_trainer::kill_marked(&workspace);
+    if left > 0 {
+        tracing::warn!(processes = left, "processes of an earlier life killed");
+    }
     let site = SiteConfig {
         info: info(config, &credentials),
         heartbeat: config.heartbeat_ms.duration(),
-        workspace: config.data_dir.join("workspace"),
+        workspace,
         trainer: trainer(),
         datasets: config.datasets.clone(),
         blobs: Arc::new(blobs),

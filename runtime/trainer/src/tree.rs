@@ -63,8 +63,6 @@ enum Ended {
 
 fn keep() -> io::Result<Ended> {
     set_child_subreaper(Some(getpid()))?;
-    // not a core of ours beside the trainer's
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).or_else(|_| Ok::<_, io::Error>(()))?;
     let own: Vec<OsString> = std::env::args_os().collect();
     let child = Command::new(std::env::current_exe()?)
         .args(&own[1..])
@@ -123,6 +121,8 @@ fn not_started(command: &[OsString], error: &io::Error) -> ExitCode {
 /// Ends this process by the signal that ended the trainer, so that whoever waits for it sees the same.
 fn end_by(signal: i32) -> ExitCode {
     if let Some(named) = Signal::from_named_raw(signal) {
+        // no core of ours beside the trainer's
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
         // the handler that Rust has for a stack's overflow takes the first of some signals, and makes room for the next
         let _ = kill_process(getpid(), named);
         let _ = kill_process(getpid(), named);
