@@ -5,7 +5,7 @@ use crate::child::TETHER;
 use crate::task::Outcome;
 use crate::tree::{Keeper, MARK, kill_marked};
 use crate::{TrainerError, TrainerResult, TrainerTask};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -30,8 +30,9 @@ pub struct TrainerCommand {
     pub keeper: Option<Keeper>,
 }
 
-/// A killed keeper has this long to end its tree before it is killed itself: it may be frozen.
-const KEEPER_GRACE: Duration = Duration::from_secs(5);
+/// A keeper has this long to end its tree before it is killed itself, and leaves what it kept: a last resort, on a machine that
+/// has come to a stop.
+const KEEPER_GRACE: Duration = Duration::from_secs(60);
 
 /// A trainer at work. Dropping it kills its process group.
 #[derive(Debug)]
@@ -128,8 +129,13 @@ impl TrainerChild {
     /// Kills the trainer and everything it has started; `wait` then returns soon.
     pub fn kill(&mut self) {
         match (self.group.take(), &self.kept) {
-            // the keeper sees to it
-            (_, Some(_)) => self.tether = None,
+            // the keeper sees to it, also one that somebody froze
+            (keeper, Some(_)) => {
+                self.tether = None;
+                if let Some(keeper) = keeper {
+                    let _ = kill_process(keeper, Signal::CONT);
+                }
+            }
             (Some(group), None) => drop(kill_process_group(group, Signal::KILL)),
             (None, None) => {}
         }

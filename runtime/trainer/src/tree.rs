@@ -79,12 +79,17 @@ fn keep() -> io::Result<Ended> {
     });
     let mut ended = None;
     // Every process of the tree becomes a child of this one before it is gone, so that there is an end to wait for.
-    while let Some((pid, status)) = wait(WaitOptions::empty()).or_else(none_left)? {
-        if Some(pid) == trainer {
-            ended = Some(match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => Ended::Code(u8::try_from(code).unwrap_or(u8::MAX)),
-                (None, signal) => Ended::Signal(signal.unwrap_or(9)),
-            });
+    while let Some(first) = wait(WaitOptions::empty()).or_else(none_left)? {
+        // with it all that have ended by now, so that a tree of thousands is not looked through for each of them
+        let mut next = Some(first);
+        while let Some((pid, status)) = next {
+            if Some(pid) == trainer {
+                ended = Some(match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => Ended::Code(u8::try_from(code).unwrap_or(u8::MAX)),
+                    (None, signal) => Ended::Signal(signal.unwrap_or(9)),
+                });
+            }
+            next = wait(WaitOptions::NOHANG).or_else(none_left)?;
         }
         if ended.is_some() {
             kill_below();
@@ -130,19 +135,31 @@ fn end_by(signal: i32) -> ExitCode {
     ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX))
 }
 
-/// Kills every process below this one that is there now.
+/// Kills every process below this one that is there now. All are stopped first: what is stopped forks no more, so that a
+/// tree that forks faster than it is killed comes to an end too.
 fn kill_below() {
+    let mut stopped = BTreeSet::new();
+    loop {
+        let new: Vec<i32> = below().difference(&stopped).copied().collect();
+        if new.is_empty() {
+            break;
+        }
+        new.iter().for_each(|pid| send(*pid, Signal::STOP));
+        stopped.extend(new);
+    }
+    stopped.iter().for_each(|pid| send(*pid, Signal::KILL));
+}
+
+fn below() -> BTreeSet<i32> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for (pid, parent) in processes() {
         children.entry(parent).or_default().push(pid);
     }
-    let (mut open, mut seen) = (vec![getpid().as_raw_nonzero().get()], BTreeSet::new());
+    let (mut open, mut found) = (vec![getpid().as_raw_nonzero().get()], BTreeSet::new());
     while let Some(parent) = open.pop() {
-        for pid in children.get(&parent).into_iter().flatten().filter(|pid| seen.insert(**pid)) {
-            kill(*pid);
-            open.push(*pid);
-        }
+        open.extend(children.get(&parent).into_iter().flatten().filter(|pid| found.insert(**pid)));
     }
+    found
 }
 
 /// Kills what carries the mark of a folder below `folder`, until nothing does: the remains of keepers that were killed.
@@ -153,7 +170,7 @@ pub fn kill_marked(folder: &Path) -> usize {
         let before = killed.len();
         for (pid, _) in processes() {
             if pid != getpid().as_raw_nonzero().get() && is_marked(pid, folder) && killed.insert(pid) {
-                kill(pid);
+                send(pid, Signal::KILL);
             }
         }
         // what they forked in the meantime has the mark too
@@ -172,9 +189,9 @@ fn is_marked(pid: i32, folder: &Path) -> bool {
     environment.split(|byte| *byte == 0).any(mark)
 }
 
-fn kill(pid: i32) {
+fn send(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
-        let _ = kill_process(pid, Signal::KILL);
+        let _ = kill_process(pid, signal);
     }
 }
 

@@ -73,6 +73,17 @@ async fn a_cancelled_task_takes_along_what_escaped_its_group() {
 }
 
 #[tokio::test]
+async fn a_tree_that_goes_on_forking_while_it_is_killed_comes_to_an_end() {
+    const FORKING: &str = "exec > fifo; echo ready; i=0; while [ $i -lt 300 ]; do i=$((i+1)); setsid sleep 100000 & done; \
+                           sleep 100000";
+    let dir = tempfile::tempdir().unwrap();
+    let (mut child, reader) = start(FORKING, &dir, LONG);
+    child.kill();
+    assert!(child.wait().await.is_err());
+    await_all_gone(reader);
+}
+
+#[tokio::test]
 async fn a_dropped_task_takes_along_what_escaped_its_group() {
     let dir = tempfile::tempdir().unwrap();
     let (child, reader) = start(FAMILY, &dir, LONG);
