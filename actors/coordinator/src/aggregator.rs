@@ -176,13 +176,14 @@ async fn next_model(
     let mut planned = Vec::with_capacity(members.len());
     let mut updates = Vec::with_capacity(members.len());
     for (update, weight) in &members {
+        let opened = blobs.open(update.digest).await.map_err(|e| member(&e))?;
         let known = lock(&facts).get(&update.digest).cloned();
         let found = match known {
             Some(found) => found,
             None => judge(&blobs, base, *update).await?,
         };
         planned.push(MemberFacts { weight: *weight, facts: found });
-        updates.push(blobs.open(update.digest).await.map_err(|e| stored(&e))?);
+        updates.push(opened);
     }
     let base = blobs.open(base.digest).await.map_err(|e| stored(&e))?;
     let writer = blobs.create().await.map_err(|e| stored(&e))?;
@@ -270,6 +271,14 @@ fn lock(facts: &Facts) -> std::sync::MutexGuard<'_, BTreeMap<Digest, UpdateFacts
 
 fn stored(error: &StoreError) -> Refusal {
     Refusal::new(error.code(), Failure::from_error(error).to_string())
+}
+
+/// An accepted update that is not there was found damaged by another reader and set aside: its client is to be asked again.
+fn member(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::NotFound(_) => Refusal::new(Code::WrongDigest, format!("{error}: it was found damaged")),
+        other => stored(other),
+    }
 }
 
 fn tensor(error: &TensorError) -> Refusal {

@@ -457,3 +457,29 @@ async fn a_coordinator_that_starts_again_learns_who_did_not_come_back() {
         tokio::task::yield_now().await;
     }
 }
+
+/// As when it was found damaged while its client offered it again.
+#[tokio::test]
+async fn an_accepted_update_that_is_gone_from_the_store_is_asked_for_again() {
+    let mut world = waiting_for_quiet(3600).await;
+    for owner in ["default/j/run-1/updates", "uploads/x"] {
+        world.blobs.release_all(&Owner::new(owner).unwrap()).await.unwrap();
+    }
+    assert_eq!(world.blobs.sweep(std::time::Duration::ZERO).await.unwrap().blobs, 1);
+    for attempt in [1, 2] {
+        let order = loop {
+            if let TaskCommand::Run(order) = world.commands.recv().await.unwrap()
+                && (order.key.client.as_str(), order.key.attempt) == ("quiet", attempt)
+            {
+                break order;
+            }
+        };
+        let bytes = weights(4.0).into();
+        let update = put_bytes(world.blobs.as_ref(), bytes, &Owner::new("uploads/y").unwrap()).await.unwrap();
+        let metrics = Metrics([("sample_num".to_owned(), 1.0)].into());
+        let report = TaskReport::Done { key: order.key, update: Some(update), metrics };
+        world.tell(CoordinatorMsg::Report { client: "quiet".parse().unwrap(), report }).await;
+    }
+    assert!(matches!(world.end().await, RunEvent::Finished));
+    assert_eq!(world.output("checkpoint_1.safetensors"), weights(2.5));
+}
