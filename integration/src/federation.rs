@@ -1,5 +1,6 @@
 //! A server and some clients on loopback, each a process, in a folder of their own.
 
+use crate::hosts::{Hosts, NEAR};
 use crate::port::Port;
 use crate::{Launch, Node, Rest, binary};
 use anyhow::Context;
@@ -7,6 +8,7 @@ use nsfl_transport::provision::{Authority, PemPair, Validity, write_private};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 
@@ -31,6 +33,8 @@ pub struct Options {
     pub env: Option<(Place, Vec<(&'static str, String)>)>,
     /// Where a client finds the server, if not where it is.
     pub via: Vec<(usize, SocketAddr)>,
+    /// Network namespaces: this client is on the far host, everything else on the near one, where the caller is.
+    pub far: Option<(usize, Arc<Hosts>)>,
     /// Data folders elsewhere than beside everything else, such as on a small disk.
     pub data: Vec<(Place, PathBuf)>,
     /// Number of clients, named `c1`, `c2`, …
@@ -41,7 +45,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { program: None, env: None, via: Vec::new(), data: Vec::new(), clients: 2, server_extra: String::new() }
+        let (via, data, server_extra) = Default::default();
+        Self { program: None, env: None, via, far: None, data, clients: 2, server_extra }
     }
 }
 
@@ -83,9 +88,10 @@ impl Federation {
         nsfl_trainer::digits::split(digits, options.clients.max(2), 7, &dir.join("data"))?;
         let ports = [Port::take()?, Port::take()?];
         let (rest, link) = (ports[0].number, ports[1].number);
+        let host = if options.far.is_some() { NEAR } else { "127.0.0.1" };
         let config = format!(
             "federation = \"tests\"\ndata_dir = {:?}\n{}\n[rest]\nlisten = \"127.0.0.1:{rest}\"\n[link]\nlisten = \
-             \"127.0.0.1:{link}\"\n{}",
+             \"{host}:{link}\"\n{}",
             options.data_of(Place::Server).unwrap_or_else(|| dir.join("server")),
             options.server_extra,
             tls(dir, "server"),
@@ -203,7 +209,11 @@ impl Federation {
             );
             std::fs::write(&file, config)?;
         }
-        launch(&self.program, dir, Place::Client(number), env)
+        let start = || launch(&self.program, dir, Place::Client(number), env);
+        match &self.options.far {
+            Some((far, hosts)) if *far == number => hosts.far_away(start)?,
+            _ => start(),
+        }
     }
 
     /// Submits a job and expects that it is taken.

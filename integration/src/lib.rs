@@ -3,6 +3,7 @@
 
 pub mod faults;
 mod federation;
+pub mod hosts;
 mod node;
 mod port;
 mod proxy;

@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use nsfl_rest_model::Time;
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Lines, Read};
+use std::path::Path;
 
 /// Status and body.
 #[derive(Debug)]
@@ -48,6 +49,18 @@ impl Rest {
     /// No connection.
     pub fn get(&self, path: &str) -> anyhow::Result<Answer> {
         answer(self.agent.get(format!("{}{path}", self.base)).call()?)
+    }
+
+    /// GET a file, whole.
+    ///
+    /// # Errors
+    /// No connection, no success, a body that was cut, a disk that cannot be written.
+    pub fn download(&self, path: &str, to: &Path) -> anyhow::Result<()> {
+        let got = self.agent.get(format!("{}{path}", self.base)).call()?;
+        anyhow::ensure!(got.status() == 200, "{path}: {}", got.status());
+        let mut body = got.into_body().into_with_config().limit(u64::MAX).reader();
+        std::io::copy(&mut body, &mut std::fs::File::create(to)?)?;
+        Ok(())
     }
 
     /// POST.

@@ -2,7 +2,7 @@
 //! events and on processes' ends.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use nsfl_integration::{Federation, Options, Signal, digits_job};
+use nsfl_integration::{Federation, Options, Place, Signal, digits_job};
 use serde_json::Value;
 
 const ROUNDS: u32 = 6;
@@ -85,6 +85,24 @@ fn a_server_told_to_end_ends_orderly_and_the_job_goes_on_after_its_return() {
     federation.server.signal(Signal::Terminate).unwrap();
     assert_eq!(federation.server.wait().unwrap().code(), Some(0));
     federation.restart_server().unwrap();
+    assert_eq!(model(&federation), expected);
+}
+
+#[test]
+fn an_awaited_client_that_loses_its_link_is_told_of_and_awaited_and_its_return_is_told_too() {
+    let expected = undisturbed();
+    let grace = vec![("NSFL_LINK__HEARTBEAT_MS", "50".to_owned()), ("NSFL_LINK__UNREACHABLE_MS", "400".to_owned())];
+    let federation = Federation::start(&Options { env: Some((Place::Server, grace)), ..Options::default() }).unwrap();
+    federation.submit(&digits_job("digits", 2, ROUNDS)).unwrap();
+    federation.rest.wait_for("digits", |e| e.kind == "round-opened" && e.fields["round"] == 2).unwrap();
+    federation.clients[0].signal(Signal::Stop).unwrap();
+    let lost = federation.rest.wait_for("digits", |e| e.kind == "client-lost").unwrap();
+    assert_eq!(lost.fields["client"], "c1");
+    let current = federation.rest.get("/namespaces/default/jobs/digits/rounds").unwrap().body["current"].clone();
+    assert_eq!((&current["awaited"], &current["away"]), (&["c1"].as_slice().into(), &["c1"].as_slice().into()));
+    federation.clients[0].signal(Signal::Continue).unwrap();
+    let back = federation.rest.wait_for("digits", |e| e.kind == "client-back").unwrap();
+    assert_eq!((&back.fields["client"], &back.fields["round"]), (&"c1".into(), &lost.fields["round"]));
     assert_eq!(model(&federation), expected);
 }
 

@@ -17,6 +17,8 @@ pub(crate) enum Bench {
     Rounds(RoundsArgs),
     /// A link beside a bare gRPC stream: messages and calls a second, latencies, a peer that stops reading.
     Link,
+    /// A script's task on its client, beside the script: time and peak memory.
+    Task,
 }
 
 #[derive(Args)]
@@ -45,6 +47,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::Rounds(args) => rounds::run(&args),
         Bench::Link => cargo(&["bench", "-p", "nsfl-transport", "--bench", "link"]),
+        Bench::Task => cargo(&["bench", "-p", "nsfl-task-manager", "--bench", "task"]),
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) fn run() -> Result<()> {
         }
         steps.push((name, done, start.elapsed()));
     };
+    step("bubblewrap", &mut bubblewrap);
     step("format", &mut || cargo(&["fmt", "--all", "--check"]));
     step("layers", &mut layers::run);
     step("tidy", &mut tidy::run);
@@ -100,6 +101,36 @@ fn selection(graph: &metadata::Graph, only: &[String]) -> (Vec<String>, Vec<Stri
         }
     }
     (packages, filters)
+}
+
+/// For the tests of sandboxes, which are passed over without it.
+fn bubblewrap() -> Result<()> {
+    let works = || {
+        let trial = ["--ro-bind", "/", "/", "--unshare-all", "true"];
+        Command::new("bwrap").args(trial).output().is_ok_and(|o| o.status.success())
+    };
+    if works() {
+        println!("bubblewrap works");
+        return Ok(());
+    }
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout == b"0\n");
+    if !is_root {
+        println!(
+            "bubblewrap is missing or does not work, and only root can install it: tests of sandboxes are skipped"
+        );
+        return Ok(());
+    }
+    println!("apt-get install -y bubblewrap");
+    let install = || {
+        let mut apt = Command::new("apt-get");
+        apt.args(["install", "-y", "bubblewrap"]).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
+        apt.status().is_ok_and(|status| status.success())
+    };
+    let update = || Command::new("apt-get").arg("update").stdout(Stdio::null()).status().is_ok_and(|s| s.success());
+    if !install() && !(update() && install()) || !works() {
+        println!("bubblewrap cannot be installed or does not work here: tests of sandboxes are skipped");
+    }
+    Ok(())
 }
 
 pub(crate) fn have_nextest() -> bool {

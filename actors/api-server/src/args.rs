@@ -1,19 +1,29 @@
 //! What an api-server is given by the composition root.
 
+use bytes::Bytes;
 use nsfl_actor::{ActorView, Address, Directory};
-use nsfl_messages::{CoordinatorMsg, SchedulerMsg, SelectorMsg};
+use nsfl_messages::{CoordinatorMsg, LiveEvent, SchedulerMsg, SelectorMsg};
 use nsfl_store::JobStore;
-use nsfl_types::{JobKey, Namespace};
+use nsfl_types::{JobKey, Namespace, Refusal};
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{broadcast, mpsc};
 
 /// Looks at the whole tree of actors.
 pub type Observe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ActorView> + Send>> + Send + Sync>;
+
+/// Takes a backup of the server's state: what it is, is the composition root's business.
+pub type Backup = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<BackupStream, Refusal>> + Send>> + Send + Sync>;
+
+/// A backup's bytes as they are read. One that ends with an error is not whole.
+#[derive(Debug)]
+pub struct BackupStream(pub mpsc::Receiver<io::Result<Bytes>>);
 
 /// Certificate and key of the REST interface, PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +74,12 @@ pub struct ApiServerArgs {
     pub coordinators: Directory<JobKey, CoordinatorMsg>,
     /// Rounds, members, events; only read.
     pub store: Arc<dyn JobStore>,
+    /// What is worth watching and not stored.
+    pub live: broadcast::Sender<LiveEvent>,
     /// Looks at the tree of actors.
     pub observe: Observe,
+    /// Takes a backup.
+    pub backup: Backup,
     /// Folder with a folder a namespace.
     pub storage: PathBuf,
     /// The namespaces there are.

@@ -6,6 +6,7 @@ use crate::shared::{App, job_key};
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
+use nsfl_messages::LiveEvent;
 use nsfl_rest_model::{Event, Events};
 use nsfl_store::{EventRecord, JobStore, StoreError};
 use nsfl_types::{Code, JobKey};
@@ -13,7 +14,8 @@ use serde::Deserialize;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,6 +66,7 @@ pub(crate) async fn events(
         store,
         newest,
         until_end: query.until_end,
+        live: app.args.live.subscribe(),
         keep_alive: app.args.limits.keep_alive,
         closing: app.closing.clone(),
         greeted: false,
@@ -84,6 +87,7 @@ struct Follower {
     key: JobKey,
     after: u64,
     newest: watch::Receiver<u64>,
+    live: broadcast::Receiver<LiveEvent>,
     until_end: bool,
     keep_alive: Duration,
     closing: watch::Receiver<bool>,
@@ -109,6 +113,12 @@ impl Follower {
             }
             tokio::select! {
                 changed = self.newest.changed() => changed.ok()?,
+                event = self.live.recv() => match event {
+                    Ok(event) if event.job == self.key => return Some(live(event)),
+                    // What was missed is overtaken already.
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                },
                 _ = self.closing.changed() => {}
                 () = tokio::time::sleep(self.keep_alive) => return Some(":\n\n".to_owned()),
             }
@@ -139,6 +149,14 @@ fn written(mut text: String, event: Event) -> String {
     let data = serde_json::to_string(&event).expect("an event is plain JSON");
     write!(text, "id: {}\nevent: {}\ndata: {data}\n\n", event.id, event.kind).expect("writing to a string cannot fail");
     text
+}
+
+/// Without an id: a reader that comes again does not ask for what came after it.
+fn live(event: LiveEvent) -> String {
+    let LiveEvent { at, kind, fields, .. } = event;
+    let event = Event { id: 0, at: at.into(), kind: kind.to_owned(), fields };
+    let data = serde_json::to_string(&event).expect("an event is plain JSON");
+    format!("event: {kind}\ndata: {data}\n\n")
 }
 
 fn body(record: EventRecord) -> Event {

@@ -1,8 +1,10 @@
 //! `/namespaces/{ns}/jobs`: what the scheduler is asked for.
 
+use crate::author::author;
 use crate::error::{ApiError, Request};
+use crate::rounds;
 use crate::shared::{App, job_key, namespace};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use nsfl_messages::{JobOperation, JobView, SchedulerMsg};
 use nsfl_rest_model::{Answer, Checkpoint, Job, Jobs};
 use nsfl_types::{Code, JobKey, Refusal};
@@ -10,17 +12,22 @@ use nsfl_types::{Code, JobKey, Refusal};
 type JobPath = web::Path<(String, String)>;
 type Answered = Result<HttpResponse, ApiError>;
 
-pub(crate) async fn create(app: App, path: web::Path<String>, body: web::Payload) -> Answered {
+/// Of failures that a job's document shows.
+const FAILURES: u32 = 20;
+
+pub(crate) async fn create(app: App, path: web::Path<String>, request: HttpRequest, body: web::Payload) -> Answered {
+    let author = author(&request)?;
     let namespace = namespace(&path, Request::ChangeJob)?;
     let document = document(&app, body).await?;
-    done(app.ask(&app.args.scheduler, |reply| SchedulerMsg::Create { namespace, document, reply }).await?)?;
+    done(app.ask(&app.args.scheduler, |reply| SchedulerMsg::Create { namespace, document, author, reply }).await?)?;
     Ok(HttpResponse::Created().json(Answer::successful()))
 }
 
-pub(crate) async fn update(app: App, path: JobPath, body: web::Payload) -> Answered {
+pub(crate) async fn update(app: App, path: JobPath, request: HttpRequest, body: web::Payload) -> Answered {
+    let author = author(&request)?;
     let key = job_key(path.into_inner(), Request::ChangeJob)?;
     let document = document(&app, body).await?;
-    done(app.ask(&app.args.scheduler, |reply| SchedulerMsg::Update { key, document, reply }).await?)?;
+    done(app.ask(&app.args.scheduler, |reply| SchedulerMsg::Update { key, document, author, reply }).await?)?;
     Ok(HttpResponse::Ok().json(Answer::successful()))
 }
 
@@ -42,7 +49,13 @@ pub(crate) async fn delete(app: App, path: JobPath) -> Answered {
 
 pub(crate) async fn get(app: App, path: JobPath) -> Answered {
     let key = job_key(path.into_inner(), Request::Other)?;
-    Ok(HttpResponse::Ok().json(body(app.job(key).await?)))
+    let view = app.job(key.clone()).await?;
+    let run = view.run;
+    let mut job = body(view);
+    job.awaited = rounds::live(&app, &key).await.as_ref().map(rounds::awaited).unwrap_or_default();
+    let failures = app.args.store.failures(&key, run, FAILURES).await?;
+    job.failures = failures.into_iter().map(rounds::failure).collect();
+    Ok(HttpResponse::Ok().json(job))
 }
 
 pub(crate) async fn list(app: App, path: web::Path<String>) -> Answered {
@@ -87,5 +100,8 @@ fn body(job: JobView) -> Job {
         run: job.run,
         status: job.status,
         checkpoints: checkpoints.collect(),
+        author: job.author,
+        awaited: Vec::new(),
+        failures: Vec::new(),
     }
 }

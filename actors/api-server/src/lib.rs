@@ -3,6 +3,8 @@
 
 mod actors;
 mod args;
+mod author;
+mod backup;
 mod clients;
 mod error;
 mod events;
@@ -18,5 +20,5 @@ mod shared;
 mod storage;
 mod tls;
 
-pub use args::{ApiServerArgs, Limits, Observe, Tls};
+pub use args::{ApiServerArgs, Backup, BackupStream, Limits, Observe, Tls};
 pub use server::{ApiServer, ApiServerMsg};

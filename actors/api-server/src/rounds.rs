@@ -3,10 +3,12 @@
 use crate::error::{ApiError, Request};
 use crate::shared::{App, job_key};
 use actix_web::{HttpResponse, web};
-use nsfl_messages::CoordinatorMsg;
-use nsfl_rest_model::{CurrentRound, JobMetrics, Measured, Member, Model, Round, Rounds};
+use nsfl_messages::{CoordinatorMsg, CoordinatorView};
+use nsfl_rest_model::{
+    Awaited, CurrentRound, Failure, JobMetrics, Measured, Member, Model, Round, RoundDetail, Rounds,
+};
 use nsfl_store::{MemberRecord, RoundRecord, RoundState};
-use nsfl_types::{ClientId, JobKey, Metrics, TaskKind, Timestamp};
+use nsfl_types::{Cause, Code, JobKey, Metrics, TaskKind};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +24,24 @@ pub(crate) async fn list(app: App, path: JobPath) -> Result<HttpResponse, ApiErr
     };
     let rounds = records.into_iter().map(body).collect();
     Ok(HttpResponse::Ok().json(Rounds { run, rounds, current }))
+}
+
+/// One round in full: every attempt, every client, with the causes.
+pub(crate) async fn detail(app: App, path: web::Path<(String, String, u32)>) -> Result<HttpResponse, ApiError> {
+    let (namespace, id, round) = path.into_inner();
+    let key = job_key((namespace, id), Request::Other)?;
+    let run = app.job(key.clone()).await?.run;
+    let mut attempts = app.args.store.rounds(&key, run).await?;
+    attempts.retain(|record| record.round == round);
+    if attempts.is_empty() {
+        return Err(ApiError::other(Code::NotFound, format!("run {run} of job '{key}' has no round {round}")));
+    }
+    let members = app.args.store.members(&key, run, round).await?;
+    Ok(HttpResponse::Ok().json(RoundDetail {
+        run,
+        attempts: attempts.into_iter().map(body).collect(),
+        members: members.into_iter().map(member).collect(),
+    }))
 }
 
 pub(crate) async fn metrics(app: App, path: JobPath) -> Result<HttpResponse, ApiError> {
@@ -44,20 +64,58 @@ pub(crate) async fn metrics(app: App, path: JobPath) -> Result<HttpResponse, Api
 
 async fn current(app: &App, key: &JobKey, run: u32, round: u32) -> Result<CurrentRound, ApiError> {
     let members = app.args.store.members(key, run, round).await?;
-    let (awaited, deadline) = live(app, key, round).await.unwrap_or_default();
+    let live = live(app, key).await.filter(|view| view.run.round == round);
+    let progress = live.as_ref().map(awaited).unwrap_or_default().into_iter().filter(|a| a.at.is_some()).collect();
+    let (awaited, away, deadline) =
+        live.map(|view| (view.run.awaited, view.away, view.run.deadline)).unwrap_or_default();
     Ok(CurrentRound {
         round,
         awaited,
+        away,
+        progress,
         deadline: deadline.map(Into::into),
         members: members.into_iter().map(member).collect(),
     })
 }
 
-/// Who is awaited and until when, if the job's coordinator lives and collects this round.
-async fn live(app: &App, key: &JobKey, round: u32) -> Option<(Vec<ClientId>, Option<Timestamp>)> {
+/// The run as its coordinator sees it, if that lives and collects a round.
+pub(crate) async fn live(app: &App, key: &JobKey) -> Option<CoordinatorView> {
     let coordinator = app.args.coordinators.get(key)?;
     let view = app.ask(&coordinator, |reply| CoordinatorMsg::View { reply }).await.ok()?;
-    (view.round == round && view.phase == "collecting").then_some((view.awaited, view.deadline))
+    (view.run.phase == "collecting").then_some(view)
+}
+
+/// Who has not replied, and how far each is.
+pub(crate) fn awaited(view: &CoordinatorView) -> Vec<Awaited> {
+    let of = |client: &nsfl_types::ClientId| {
+        let progress = view.progress.get(client);
+        Awaited {
+            client: client.clone(),
+            done: progress.and_then(|progress| progress.done),
+            message: progress.map(|progress| progress.message.clone()).unwrap_or_default(),
+            metrics: progress.map(|progress| measured(progress.metrics.clone())).unwrap_or_default(),
+            at: progress.map(|progress| progress.at.into()),
+        }
+    };
+    view.run.awaited.iter().map(of).collect()
+}
+
+/// A member that failed, in short.
+pub(crate) fn failure(record: MemberRecord) -> Failure {
+    let cause = record.cause.unwrap_or_default();
+    Failure {
+        round: record.task.round,
+        attempt: record.task.attempt,
+        kind: record.task.kind,
+        client: record.task.client,
+        state: name(&record.state),
+        code: record.code.map(|code| code.as_str().to_owned()),
+        reason: record.reason,
+        last: Cause::last_line(&cause).map(str::to_owned),
+        exit: cause.exit,
+        limit: cause.limit,
+        at: record.at.into(),
+    }
 }
 
 fn series(rounds: &[u32], measured: &BTreeMap<u32, &Metrics>) -> BTreeMap<String, Vec<Option<f64>>> {
@@ -81,6 +139,7 @@ fn body(record: RoundRecord) -> Round {
         accepted: record.accepted,
         metrics: measured(record.metrics),
         model: record.model.map(|blob| Model { sha256: blob.digest, bytes: blob.len }),
+        cause: record.cause,
     }
 }
 
@@ -93,6 +152,7 @@ fn member(record: MemberRecord) -> Member {
         metrics: measured(record.metrics),
         code: record.code.map(|code| code.as_str().to_owned()),
         reason: record.reason,
+        cause: record.cause,
         at: record.at.into(),
     }
 }

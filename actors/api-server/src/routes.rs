@@ -2,7 +2,7 @@
 
 use crate::error::ApiError;
 use crate::shared::App;
-use crate::{actors, clients, events, files, health, jobs, rounds};
+use crate::{actors, backup, clients, events, files, health, jobs, rounds};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
@@ -22,10 +22,12 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .service(at("/clients").route(web::get().to(clients::list)))
             .service(at("/clients/{client}").route(web::get().to(clients::get)))
             .service(at("/actors").route(web::get().to(actors::tree)))
+            .service(at("/backup").route(web::get().to(backup::take)))
             .service(at(jobs).route(web::post().to(jobs::create)).route(web::get().to(jobs::list)))
             .service(job(":start").route(web::put().to(jobs::start)))
             .service(job(":stop").route(web::put().to(jobs::stop)))
             .service(job("/rounds").route(web::get().to(rounds::list)))
+            .service(job("/rounds/{round}").route(web::get().to(rounds::detail)))
             .service(job("/metrics").route(web::get().to(rounds::metrics)))
             .service(job("/events").route(web::get().to(events::events)))
             .service(

@@ -111,6 +111,25 @@ async fn a_deleted_job_ends_its_stream_and_a_stopped_server_cuts_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn how_far_a_client_is_comes_without_an_id_and_only_to_those_who_watch_its_job() {
+    let server = server(vec![], None).await;
+    server.store.commit(vec![Change::InsertJob(sample::job("a"))]).await.unwrap();
+    append(&server, "run-started").await;
+    let mut events = follow(&server, "", None);
+    assert_eq!(events.recv().await.unwrap().1, "run-started");
+    for job in ["b", "a"] {
+        let (job, kind, fields) =
+            (sample::job_key(job), "task-progress", json!({"client": "c1", "done": 0.5, "of": job}));
+        server.live.send(nsfl_messages::LiveEvent { job, at: nsfl_types::Timestamp(0), kind, fields }).unwrap();
+    }
+    let (id, kind, data) = events.recv().await.unwrap();
+    assert_eq!((id.as_str(), kind.as_str(), &data["fields"]["of"]), ("", "task-progress", &json!("a")));
+    append(&server, "round-closed").await;
+    assert_eq!(events.recv().await.unwrap().1, "round-closed");
+    assert_eq!(server.store.events(None, 0, 10).await.unwrap().len(), 2, "nothing was stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_asking_for_a_stream_one_gets_a_list() {
     let server = server(vec![], None).await;
     server.store.commit(vec![Change::InsertJob(sample::job("a"))]).await.unwrap();

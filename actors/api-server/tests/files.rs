@@ -48,6 +48,25 @@ async fn what_was_uploaded_is_downloaded_whole_or_in_part() {
     assert_eq!((empty.status, empty.body.len()), (200, 0));
 }
 
+/// Whoever reads it must not take it for a whole one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_fails_on_its_way_is_cut_and_one_that_does_not_begin_says_why() {
+    let server = server(vec![], None).await;
+    let refused = server.get("/backup").await;
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("busy")));
+    let args = arguments(&server, server.url.trim_start_matches("http://").trim_end_matches("/api/v1"));
+    server.root.stop_child("api-server").await.unwrap();
+    let child = ChildSpec::role::<ApiServer>("again", &Address::new("again", 1), args, Restart::Permanent);
+    server.root.start_child(child).await.unwrap();
+    let url = format!("{}/backup", server.url);
+    let whole = tokio::task::spawn_blocking(move || {
+        let answer = ureq::get(&url).call()?;
+        assert_eq!(answer.status(), 200);
+        answer.into_body().read_to_vec()
+    });
+    assert!(whole.await.unwrap().is_err());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_upload_leaves_nothing_behind() {
     let server = server(vec![], None).await;
@@ -86,10 +105,12 @@ fn arguments(server: &Server, listen: &str) -> ApiServerArgs {
         selector: Address::new("selector", 1),
         coordinators: Directory::new(),
         store: Arc::new(MemoryJobStore::default()),
+        live: tokio::sync::broadcast::channel(1).0,
         observe: Arc::new(move || {
             let root = root.clone();
             Box::pin(async move { root.observe(Duration::from_secs(1)).await })
         }),
+        backup: support::broken_backup(),
         storage: server.folder.path().join("second"),
         namespaces: vec![],
         limits: limits(),

@@ -81,7 +81,12 @@ async fn the_server_tells_of_itself_and_describes_what_it_serves() {
     assert_eq!(description["openapi"], "3.1.0");
     for (path, operations) in description["paths"].as_object().unwrap() {
         let path = path.trim_start_matches("/api/v1");
-        let path = path.replace("{ns}", "default").replace("{id}", "x").replace("{path}", "f").replace("{client}", "c");
+        let path = path
+            .replace("{ns}", "default")
+            .replace("{id}", "x")
+            .replace("{path}", "f")
+            .replace("{client}", "c")
+            .replace("{round}", "1");
         for method in operations.as_object().unwrap().keys() {
             let answer = server.ask(&method.to_uppercase(), &path, &[], "").await;
             let body = String::from_utf8_lossy(&answer.body).into_owned();
@@ -146,7 +151,8 @@ impl Role for Coordinator {
     async fn handle(&mut self, msg: CoordinatorMsg, _: &Context<CoordinatorMsg>) -> Result<Next, Failure> {
         if let CoordinatorMsg::View { reply } = msg {
             let view = json!({"phase": "collecting", "round": 2, "max_round_num": 5, "attempt": 1, "kind": "train",
-                "deadline": 60_000, "awaited": ["c3"], "accepted": 2, "refused": 0, "failed": 0, "accuracy": null, "model": null});
+                "deadline": 60_000, "awaited": ["c3", "c4"], "away": ["c3"],
+                "progress": {"c3": {"done": 0.5, "message": "epoch 1", "metrics": {"loss": 2.0}, "at": 1000}}, "accepted": 2, "refused": 0, "failed": 0, "accuracy": null, "model": null});
             reply.send(serde_json::from_value(view)?);
         }
         Ok(Next::Continue)
@@ -155,6 +161,50 @@ impl Role for Coordinator {
     fn observe(&self) -> Value {
         Value::Null
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_client_failed_is_in_the_job_in_short_and_in_its_round_in_full() {
+    let server = server(vec![], None).await;
+    server.ask("POST", JOBS, &[], document("a")).await;
+    let mut failed = sample::member("a", 1, TaskKind::Train, "c2");
+    failed.state = nsfl_store::MemberState::Failed;
+    let mut round = sample::round("a", 1, TaskKind::Train, 1);
+    round.state = RoundState::Failed;
+    let changes = vec![
+        Change::InsertJob(sample::job("a")),
+        Change::PutRound(round),
+        Change::PutMember(failed),
+        Change::PutMember(sample::member("a", 2, TaskKind::Train, "c1")),
+    ];
+    server.store.commit(changes).await.unwrap();
+    let job = server.get(&format!("{JOBS}/a")).await.json();
+    let names = |field: &str| job["failures"].as_array().unwrap().iter().map(|f| f[field].clone()).collect::<Vec<_>>();
+    assert_eq!(names("client"), ["c1", "c2"], "the newest first");
+    assert_eq!(names("state"), ["refused", "failed"]);
+    let first = &job["failures"][1];
+    assert_eq!((&first["exit"], &first["limit"]), (&json!("exit code 1"), &json!("memory 512 MB")));
+    assert_eq!((&first["last"], first.get("log")), (&json!("  é"), None));
+
+    let round = server.get(&format!("{JOBS}/a/rounds/1")).await.json();
+    assert_eq!(round["attempts"][0]["cause"]["traceback"], "Traceback: é");
+    assert_eq!(round["members"][0]["cause"]["log"], "last\nlines");
+    assert_eq!(round["members"][0]["cause"]["traceback"], "Traceback\n  é");
+    let absent = server.get(&format!("{JOBS}/a/rounds/7")).await;
+    assert_eq!((absent.status, absent.json()["code"].clone()), (404, json!("not-found")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_author_is_the_user_of_the_request_and_nonsense_is_refused() {
+    let server = server(vec![], None).await;
+    // ada:secret
+    let ada = [("authorization", "Basic YWRhOnNlY3JldA==")];
+    assert_eq!(server.ask("POST", JOBS, &ada, document("a")).await.status, 201);
+    assert_eq!(server.ask("POST", JOBS, &[("authorization", "Bearer x")], document("b")).await.status, 201);
+    let of = async |id: &str| server.get(&format!("{JOBS}/{id}")).await.json()["author"].clone();
+    assert_eq!((of("a").await, of("b").await), (json!("ada"), json!("anonymous")));
+    let bad = server.ask("POST", JOBS, &[("authorization", "Basic %%%")], document("c")).await;
+    assert_eq!((bad.status, bad.json()["code"].clone()), (400, json!("bad-document")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +241,13 @@ async fn rounds_come_from_the_store_and_who_is_awaited_from_the_coordinator() {
     Supervisor::start(SupervisorSpec::new("jobs").child(child)).await.unwrap();
     server.coordinators.insert(sample::job_key("a"), address);
     let current = server.get(&format!("{JOBS}/a/rounds")).await.json()["current"].clone();
-    assert_eq!((&current["awaited"], &current["deadline"]), (&json!(["c3"]), &json!("1970-01-01T00:01:00.000Z")));
+    assert_eq!((&current["awaited"], &current["deadline"]), (&json!(["c3", "c4"]), &json!("1970-01-01T00:01:00.000Z")));
+    assert_eq!(current["away"], json!(["c3"]));
+    let told = json!({"client": "c3", "done": 0.5, "message": "epoch 1", "metrics": {"loss": 2.0}, "at": "1970-01-01T00:00:01.000Z"});
+    assert_eq!(current["progress"], json!([told]));
+    let job = server.get(&format!("{JOBS}/a")).await.json();
+    let silent = json!({"client": "c4", "done": null, "message": "", "metrics": {}, "at": null});
+    assert_eq!(job["awaited"], json!([told, silent]));
 
     let metrics = server.get(&format!("{JOBS}/a/metrics")).await.json();
     assert_eq!(metrics["rounds"], json!([1]), "complete rounds only");

@@ -3,10 +3,10 @@
 
 use bytes::{Bytes, BytesMut};
 use nsfl_actor::{Context, Failure, Next, Reply, Role};
-use nsfl_aggregate::{FedAvg, MemberFacts, aggregate, check_weight};
+use nsfl_aggregate::{AggregateError, FedAvg, MemberFacts, Plan, Scaffold, aggregate, check_weight};
 use nsfl_fault_point::Step;
 use nsfl_store::{BlobStore, BlobWriter, Owner, StoreError};
-use nsfl_tensor::{StreamError, TensorError, UpdateFacts, WeightsView, check_update};
+use nsfl_tensor::{Layout, StreamError, TensorError, UpdateFacts, WeightsView, check_update};
 use nsfl_types::{BlobRef, Code, Digest, Refusal};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -21,17 +21,39 @@ pub(crate) struct AggregatorArgs {
 
 #[derive(Debug)]
 pub(crate) enum AggregatorMsg {
-    /// Judge an update to `base`; keep it under `owner` when it is good.
-    Check { base: BlobRef, update: BlobRef, weight: f64, owner: Owner, reply: Reply<Result<(), Refusal>> },
+    /// Judge an update to `base`; keep it, and what came with it, under `owner` when it is good.
+    Check {
+        base: BlobRef,
+        update: BlobRef,
+        extra: Option<BlobRef>,
+        weight: f64,
+        owner: Owner,
+        reply: Reply<Result<(), Refusal>>,
+    },
     /// Make the next model from `base` and the members' (update, weight); keep it under `owner`.
     Aggregate {
         base: BlobRef,
         members: Vec<(BlobRef, f64)>,
-        uniform: bool,
-        learning_rate: f64,
+        rule: Rule,
         owner: Owner,
         reply: Reply<Result<BlobRef, Refusal>>,
     },
+}
+
+/// The rule of a round.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rule {
+    FedAvg(FedAvg),
+    Scaffold(Scaffold),
+}
+
+impl Rule {
+    fn plan(&self, base: &Layout, members: &[MemberFacts]) -> Result<Plan, AggregateError> {
+        match self {
+            Rule::FedAvg(rule) => rule.plan(base, members),
+            Rule::Scaffold(rule) => rule.plan(base, members),
+        }
+    }
 }
 
 pub(crate) struct Aggregator {
@@ -66,16 +88,15 @@ impl Role for Aggregator {
     async fn handle(&mut self, msg: AggregatorMsg, ctx: &Context<AggregatorMsg>) -> Result<Next, Failure> {
         let (blobs, facts, judges) = (self.blobs.clone(), self.facts.clone(), self.judges.clone());
         match msg {
-            AggregatorMsg::Check { base, update, weight, owner, reply } => {
+            AggregatorMsg::Check { base, update, extra, weight, owner, reply } => {
                 self.checked += 1;
                 ctx.run(async move {
                     let _permit = judges.acquire().await;
-                    reply.send(check(blobs, facts, base, update, weight, &owner).await);
+                    reply.send(check(blobs, facts, base, (update, extra), weight, &owner).await);
                 });
             }
-            AggregatorMsg::Aggregate { base, members, uniform, learning_rate, owner, reply } => {
+            AggregatorMsg::Aggregate { base, members, rule, owner, reply } => {
                 self.aggregated += 1;
-                let rule = FedAvg { learning_rate, uniform };
                 ctx.run(async move { reply.send(next_model(blobs, facts, rule, base, members, owner).await) });
             }
         }
@@ -91,27 +112,46 @@ async fn check(
     blobs: Arc<dyn BlobStore>,
     facts: Facts,
     base: BlobRef,
-    update: BlobRef,
+    (update, extra): (BlobRef, Option<BlobRef>),
     weight: f64,
     owner: &Owner,
 ) -> Result<(), Refusal> {
     check_weight(weight).map_err(|e| Refusal::new(e.code(), e.to_string()))?;
-    blobs.retain(update.digest, owner).await.map_err(|e| stored(&e))?;
+    for blob in std::iter::once(update).chain(extra) {
+        blobs.retain(blob.digest, owner).await.map_err(|e| stored(&e))?;
+    }
     Step::new("aggregator", &"check").reach("after-retain");
-    let verdict = judge(&blobs, base, update).await;
+    let verdict = match judge_extra(&blobs, extra).await {
+        Ok(()) => judge(&blobs, base, update).await,
+        Err(refusal) => Err(refusal),
+    };
     match verdict {
         Ok(found) => {
             lock(&facts).insert(update.digest, found);
             Ok(())
         }
         Err(refusal) => {
-            blobs.release(update.digest, owner).await.map_err(|e| stored(&e))?;
+            for blob in std::iter::once(update).chain(extra) {
+                blobs.release(blob.digest, owner).await.map_err(|e| stored(&e))?;
+            }
             Err(refusal)
         }
     }
 }
 
-async fn judge(blobs: &Arc<dyn BlobStore>, base: BlobRef, update: BlobRef) -> Result<UpdateFacts, Refusal> {
+/// What the job's extender will read must be a zip that is safe to read.
+async fn judge_extra(blobs: &Arc<dyn BlobStore>, extra: Option<BlobRef>) -> Result<(), Refusal> {
+    let Some(extra) = extra else { return Ok(()) };
+    let bytes = blobs.open(extra.digest).await.map_err(|e| stored(&e))?;
+    blocking(move || match nsfl_package::check(&bytes, &nsfl_package::Limits::default()) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Refusal::new(Code::BadPackage, format!("what the script put: {}", Failure::from_error(&e)))),
+    })
+    .await
+}
+
+/// Whether `update` is one to `base`.
+pub(crate) async fn judge(blobs: &Arc<dyn BlobStore>, base: BlobRef, update: BlobRef) -> Result<UpdateFacts, Refusal> {
     let base = blobs.open(base.digest).await.map_err(|e| stored(&e))?;
     let bytes = blobs.open(update.digest).await.map_err(|e| stored(&e))?;
     let store = blobs.clone();
@@ -128,7 +168,7 @@ async fn judge(blobs: &Arc<dyn BlobStore>, base: BlobRef, update: BlobRef) -> Re
 async fn next_model(
     blobs: Arc<dyn BlobStore>,
     facts: Facts,
-    rule: FedAvg,
+    rule: Rule,
     base: BlobRef,
     members: Vec<(BlobRef, f64)>,
     owner: Owner,
@@ -161,7 +201,7 @@ async fn next_model(
 
 fn sum(
     store: &dyn BlobStore,
-    rule: &FedAvg,
+    rule: &Rule,
     base: &Bytes,
     updates: &[Bytes],
     members: &[MemberFacts],

@@ -1,15 +1,20 @@
 //! Carries out what the run machine asks for. Whatever takes time runs beside the actor and comes back as an input.
 
-use crate::aggregator::AggregatorMsg;
+use crate::aggregator::{AggregatorMsg, Rule};
 use crate::driver::Coordinator;
+use crate::extender::{Call, Combine, Combined, ExtenderMsg, Fault};
 use crate::record::Recorder;
-use crate::{init, output};
-use nsfl_actor::{AskError, Context, Failure};
-use nsfl_messages::wire::{TaskCommand, TaskOrder};
+use crate::{init, output, packages};
+use nsfl_actor::{Address, AskError, Context, Failure};
+use nsfl_aggregate::{FedAvg, Scaffold};
+use nsfl_messages::wire::{Scripts, TaskCommand, TaskOrder};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, RunEvent, SelectRequest, SelectorMsg};
 use nsfl_store::{CheckpointRecord, Owner};
-use nsfl_types::{BlobRef, Code, Refusal, TaskKey, TaskKind, seed_for};
+use nsfl_types::{BlobRef, Code, ExtenderSpec, OptimizerSpec, Refusal, TaskKey, TaskKind, seed_for};
 use nsfl_workflow::{Member, RunEffect, RunInput, UpdateRef};
+use serde_json::{Map, Value};
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How long the selector may take.
@@ -39,6 +44,7 @@ impl Coordinator {
                 }
                 RunEffect::RetireModel { model } => self.release(model, self.owners.models.clone(), ctx),
                 RunEffect::RetireUpdate { update } => self.release(update, self.owners.updates.clone(), ctx),
+                RunEffect::RetireInputs { inputs } => self.release(inputs, self.owners.inputs.clone(), ctx),
                 RunEffect::Progress { done, total } => self.announce(RunEvent::Progress { done, total }, ctx),
                 RunEffect::Finished { .. } => self.end(RunEvent::Finished, ctx),
                 RunEffect::Failed { code, reason } => self.end(RunEvent::Failed { code, reason }, ctx),
@@ -64,9 +70,10 @@ impl Coordinator {
     ) {
         let aggregator = self.args.aggregator.clone();
         let owner = self.owners.updates.clone();
-        let weight = update.weight;
+        let (weight, extra) = (update.weight, update.extra);
         let question = async move {
-            aggregator.ask(WORK, |reply| AggregatorMsg::Check { base, update: blob, weight, owner, reply }).await
+            let check = |reply| AggregatorMsg::Check { base, update: blob, extra, weight, owner, reply };
+            aggregator.ask(WORK, check).await
         };
         ctx.spawn(question, move |verdict| {
             CoordinatorMsg::Input(match verdict {
@@ -79,32 +86,85 @@ impl Coordinator {
         });
     }
 
+    /// The model, and before it what the job brings along.
     fn init_model(&self, ctx: &Context<CoordinatorMsg>) {
-        let work = init::initial_model(self.args.clone(), self.owners.models.clone());
-        ctx.spawn(work, |model| {
-            CoordinatorMsg::Input(match model.unwrap_or_else(internal) {
-                Ok(model) => RunInput::ModelReady { model },
-                Err(Refusal { code, reason }) => RunInput::ModelFailed { code, reason },
-            })
+        let (args, owners) = (self.args.clone(), self.owners.clone());
+        let work = async move {
+            let packages = match packages::packages(&args, &owners).await {
+                Ok(packages) => packages,
+                Err(Refusal { code, reason }) => return vec![RunInput::PackFailed { code, reason }],
+            };
+            let packed = RunInput::Packed { packages };
+            match init::initial_model(args, owners.models).await {
+                Ok(model) => vec![packed, RunInput::ModelReady { model }],
+                Err(Refusal { code, reason }) => vec![packed, RunInput::ModelFailed { code, reason }],
+            }
+        };
+        ctx.spawn(work, |inputs| CoordinatorMsg::Inputs {
+            inputs: inputs.unwrap_or_else(|failure| {
+                vec![RunInput::ModelFailed { code: Code::Internal, reason: failure.to_string() }]
+            }),
+            cause: None,
         });
     }
 
+    /// Asks for clients and, once a train round, the extender for what to send along.
     fn select_cohort(&self, round: u32, attempt: u32, kind: TaskKind, count: u32, ctx: &Context<CoordinatorMsg>) {
         let spec = self.args.run.spec.clone();
         let seed = seed_for(spec.seed, &["cohort", &round.to_string()]);
         let request = SelectRequest { spec, count, used: self.used.clone(), seed };
         let selector = self.args.surroundings.selector.clone();
-        let question = async move { selector.ask(ASK, |reply| SelectorMsg::Select { request, reply }).await };
-        ctx.spawn(question, move |answer| {
-            CoordinatorMsg::Input(match answer {
-                Ok(Ok(cohort)) if !cohort.clients.is_empty() => {
-                    RunInput::CohortSelected { round, attempt, kind, clients: cohort.clients }
+        let broadcast = self.broadcast(round, kind);
+        let question = async move {
+            let none = |reason: String| (vec![RunInput::NoCohort { round, attempt, kind, reason }], None);
+            let cohort = match selector.ask(ASK, |reply| SelectorMsg::Select { request, reply }).await {
+                Ok(cohort) if !cohort.clients.is_empty() => cohort,
+                Ok(_) => return none("no client fits the job".into()),
+                Err(error) => return none(unanswered("selector", &error)),
+            };
+            let selected = RunInput::CohortSelected { round, attempt, kind, clients: cohort.clients };
+            let Some(broadcast) = broadcast else { return (vec![selected], None) };
+            match broadcast.await {
+                Ok(inputs) => (vec![RunInput::Broadcast { round, attempt, inputs }, selected], None),
+                Err(Fault { refusal: Refusal { code, reason }, cause }) => {
+                    (vec![RunInput::BroadcastFailed { round, attempt, code, reason }], cause)
                 }
-                Ok(Ok(_)) => RunInput::NoCohort { round, attempt, kind, reason: "no client fits the job".into() },
-                Ok(Err(error)) => RunInput::NoCohort { round, attempt, kind, reason: unanswered("selector", &error) },
-                Err(failure) => RunInput::NoCohort { round, attempt, kind, reason: failure.to_string() },
-            })
+            }
+        };
+        ctx.spawn(question, move |answer| {
+            let (inputs, cause) = answer.unwrap_or_else(|failure| {
+                (vec![RunInput::NoCohort { round, attempt, kind, reason: failure.to_string() }], None)
+            });
+            CoordinatorMsg::Inputs { inputs, cause: cause.map(Box::new) }
         });
+    }
+
+    /// The extender's word before a train round, if it has one and was not asked yet.
+    fn broadcast(
+        &self,
+        round: u32,
+        kind: TaskKind,
+    ) -> Option<impl Future<Output = Result<Option<BlobRef>, Fault>> + Send + use<>> {
+        let spec = &self.args.run.spec;
+        let asked = kind == TaskKind::Evaluate || self.machine.has_broadcast(round);
+        if asked || !spec.extender.as_ref()?.broadcasts() {
+            return None;
+        }
+        let (extender, call) = self.call(round, "broadcast", self.owners.inputs.clone())?;
+        let mut params = spec.parameters.clone();
+        if let Some(Ok(kept)) = self.machine.kept_parameters().map(serde_json::from_str::<Map<String, Value>>) {
+            params.extend(kept);
+        }
+        params.insert("round".to_owned(), round.into());
+        Some(async move { said(extender.ask(WORK, |reply| ExtenderMsg::Broadcast { call, params, reply }).await) })
+    }
+
+    /// The extender and what each call of it needs.
+    fn call(&self, round: u32, what: &str, owner: Owner) -> Option<(Address<ExtenderMsg>, Call)> {
+        let extender = self.args.extender.clone()?;
+        let package = self.machine.packages().extender?;
+        let seed = seed_for(self.args.run.spec.seed, &["extender", what, &round.to_string()]);
+        Some((extender, Call { package, round, seed, owner }))
     }
 
     fn send_task(&self, key: TaskKey, base: BlobRef) {
@@ -113,10 +173,14 @@ impl Coordinator {
             base,
             runtime: spec.runtime,
             task_entry: spec.task_entry.clone(),
-            scripts: None,
-            inputs: None,
-            author: String::new(),
-            optimizer: None,
+            scripts: spec
+                .scripts
+                .as_ref()
+                .zip(self.machine.packages().scripts)
+                .map(|(scripts, package)| Scripts { package, config_file: scripts.config_file.clone() }),
+            inputs: self.machine.inputs(key.round),
+            author: self.args.run.author.clone(),
+            optimizer: spec.optimizer.as_ref().map(|optimizer| optimizer.to_json().to_string()),
             parameters: serde_json::to_string(&spec.parameters).expect("a JSON map can be written"),
             datasets: spec.datasets.clone(),
             resource: spec.resource.clone(),
@@ -140,21 +204,58 @@ impl Coordinator {
         }
     }
 
+    fn rule(&self, members: usize) -> Rule {
+        let spec = &self.args.run.spec;
+        let learning_rate = spec.hyper.learning_rate;
+        if spec.optimizer.as_ref().is_some_and(OptimizerSpec::is_scaffold) {
+            let clients = if spec.clients.is_empty() { self.used.len() } else { spec.clients.len() };
+            return Rule::Scaffold(Scaffold { learning_rate, clients: clients.max(members) });
+        }
+        Rule::FedAvg(FedAvg { learning_rate, uniform: spec.aggregator.uniform })
+    }
+
+    /// The rule first, then the extender over the same updates, if the job has one.
     fn aggregate(&self, round: u32, attempt: u32, base: BlobRef, members: Vec<Member>, ctx: &Context<CoordinatorMsg>) {
         let aggregator = self.args.aggregator.clone();
-        let owner = self.owners.models.clone();
-        let spec = &self.args.run.spec;
-        let (uniform, learning_rate) = (spec.aggregator.uniform, spec.hyper.learning_rate);
-        let members = members.into_iter().filter_map(|m| m.update.blob.map(|blob| (blob, m.update.weight))).collect();
+        let (owner, blobs) = (self.owners.models.clone(), self.args.surroundings.blobs.clone());
+        let rule = self.rule(members.len());
+        let combines = self.args.run.spec.extender.as_ref().is_some_and(ExtenderSpec::combines);
+        let extender = self.call(round, "combine", owner.clone()).filter(|_| combines);
+        let summed = members.iter().filter_map(|m| m.update.blob.map(|blob| (blob, m.update.weight))).collect();
         let question = async move {
-            let order = |reply| AggregatorMsg::Aggregate { base, members, uniform, learning_rate, owner, reply };
-            aggregator.ask(WORK, order).await
+            let order = |reply| AggregatorMsg::Aggregate { base, members: summed, rule, owner: owner.clone(), reply };
+            let result = answered(Ok(aggregator.ask(WORK, order).await))?;
+            let Some((extender, call)) = extender else { return Ok((result, None)) };
+            let combine = Combine { base, members, result };
+            let combined = said(extender.ask(WORK, |reply| ExtenderMsg::Combine { call, combine, reply }).await);
+            let next = combined.as_ref().ok().map(|combined| combined.model.unwrap_or(result));
+            // the rule's model, if it is not the one to go on with
+            if next != Some(result)
+                && result != base
+                && let Err(error) = blobs.release(result.digest, &owner).await
+            {
+                tracing::warn!(%error, digest = %result.digest, "blob not released");
+            }
+            let combined = combined?;
+            Ok((combined.model.unwrap_or(result), Some(combined)))
         };
-        ctx.spawn(question, move |answer| {
-            CoordinatorMsg::Input(match answered(answer) {
-                Ok(model) => RunInput::Aggregated { round, attempt, model },
-                Err(Refusal { code, reason }) => RunInput::AggregateFailed { round, attempt, code, reason },
-            })
+        ctx.spawn(question, move |answer: Result<Result<(BlobRef, Option<Combined>), Fault>, Failure>| {
+            let answer = answer.unwrap_or_else(|failure| internal(failure).map_err(Fault::from));
+            let (inputs, cause) = match answer {
+                Ok((model, combined)) => {
+                    let extended = combined.map(|Combined { parameters, metrics, .. }| RunInput::Extended {
+                        round,
+                        attempt,
+                        parameters,
+                        metrics,
+                    });
+                    (extended.into_iter().chain([RunInput::Aggregated { round, attempt, model }]).collect(), None)
+                }
+                Err(Fault { refusal: Refusal { code, reason }, cause }) => {
+                    (vec![RunInput::AggregateFailed { round, attempt, code, reason }], cause)
+                }
+            };
+            CoordinatorMsg::Inputs { inputs, cause: cause.map(Box::new) }
         });
     }
 
@@ -163,8 +264,11 @@ impl Coordinator {
         let (id, file) = Recorder::checkpoint_name(run.run, round);
         let path = format!("{}/{file}", output::folder(&run.spec, run.run));
         let record = CheckpointRecord { job: run.key.clone(), id, run: run.run, round, accuracy, path, model };
-        self.recorder.saving(record.clone());
-        let work = output::save(self.args.surroundings.clone(), record);
+        let content = Arc::new(OnceLock::new());
+        self.recorder.saving(record.clone(), Arc::clone(&content));
+        let scaffold = run.spec.optimizer.as_ref().is_some_and(OptimizerSpec::is_scaffold);
+        let strip = scaffold.then(|| self.owners.models.clone());
+        let work = output::save(self.args.surroundings.clone(), record, strip, content);
         ctx.spawn(work, move |saved| {
             CoordinatorMsg::Input(match saved.unwrap_or_else(internal) {
                 Ok(()) => RunInput::CheckpointSaved { round },
@@ -206,6 +310,11 @@ fn unanswered(who: &str, error: &AskError) -> String {
 
 fn internal<T>(failure: Failure) -> Result<T, Refusal> {
     Err(Refusal::new(Code::Internal, failure.to_string()))
+}
+
+/// The extender's answer, or its silence as a failure of the job's: its actor ends only with the coordinator's.
+fn said<T>(answer: Result<Result<T, Fault>, AskError>) -> Result<T, Fault> {
+    answer.unwrap_or_else(|error| Err(Refusal::new(Code::Internal, unanswered("extender", &error)).into()))
 }
 
 /// The aggregator's answer, or its silence as a refusal by our own fault.

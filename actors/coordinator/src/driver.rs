@@ -1,24 +1,32 @@
 //! The actor around the run machine: message → input → handle → persist → carry out → re-arm one timer.
 
+use crate::extender::ExtenderMsg;
+use crate::links::{Links, News};
+use crate::live::LiveProgress;
 use crate::record::Recorder;
 use crate::{AggregatorMsg, Surroundings};
 use nsfl_actor::{Address, Context, Failure, Next, Role, Timer, now_ms};
 use nsfl_fault_point::Step;
 use nsfl_messages::wire::TaskReport;
-use nsfl_messages::{CoordinatorMsg, JobRun, RunEvent, SchedulerMsg};
+use nsfl_messages::{CoordinatorMsg, CoordinatorView, JobRun, RunEvent, SchedulerMsg, SelectorMsg};
 use nsfl_store::{Change, Owner, OwnerError, RunRecord, StoreError};
 use nsfl_telemetry::span;
-use nsfl_types::{ClientId, Code, JobKey, TaskKind, Timestamp};
+use nsfl_types::{Cause, ClientId, Code, JobKey, TaskKind, Timestamp};
 use nsfl_workflow::{RunEffect, RunInput, RunMachine, RunPlan, UpdateRef};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+/// How long the selector may take.
+const ASK: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub(crate) struct CoordinatorArgs {
     pub(crate) run: JobRun,
     pub(crate) surroundings: Surroundings,
     pub(crate) aggregator: Address<AggregatorMsg>,
+    /// None for a job without one.
+    pub(crate) extender: Option<Address<ExtenderMsg>>,
 }
 
 /// Drives one run of a job.
@@ -27,7 +35,9 @@ pub(crate) struct Coordinator {
     pub(crate) owners: Owners,
     /// Clients this job has used, for `untrained_first`.
     pub(crate) used: BTreeSet<ClientId>,
-    machine: RunMachine,
+    pub(crate) machine: RunMachine,
+    links: Links,
+    progress: LiveProgress,
     pub(crate) recorder: Recorder,
     generation: u64,
     timer: Option<Timer>,
@@ -39,13 +49,21 @@ pub(crate) struct Owners {
     pub(crate) run: Owner,
     pub(crate) models: Owner,
     pub(crate) updates: Owner,
+    pub(crate) packages: Owner,
+    pub(crate) inputs: Owner,
 }
 
 impl Owners {
     pub(crate) fn new(key: &JobKey, run: u32) -> Result<Self, OwnerError> {
         let base = format!("{}/{}/run-{run}", key.namespace, key.id);
         let owner = |part: &str| Owner::new(format!("{base}{part}"));
-        Ok(Self { run: owner("")?, models: owner("/models")?, updates: owner("/updates")? })
+        Ok(Self {
+            run: owner("")?,
+            models: owner("/models")?,
+            updates: owner("/updates")?,
+            packages: owner("/packages")?,
+            inputs: owner("/inputs")?,
+        })
     }
 }
 
@@ -60,7 +78,7 @@ impl Role for Coordinator {
 
     async fn start(args: CoordinatorArgs, ctx: &Context<CoordinatorMsg>) -> Result<Self, Failure> {
         let store = &args.surroundings.store;
-        let JobRun { key, run, spec } = &args.run;
+        let JobRun { key, run, spec, .. } = &args.run;
         let stored = store.run(key, *run).await?;
         let is_new = stored.is_none();
         let (machine, generation) = match stored {
@@ -74,7 +92,9 @@ impl Role for Coordinator {
         let used = used_clients(&args).await?;
         let recorder = Recorder::new(key.clone(), *run);
         let owners = Owners::new(&args.run.key, args.run.run)?;
-        let mut coordinator = Self { args, owners, used, machine, recorder, generation, timer: None };
+        let progress = LiveProgress::new(key.clone(), args.surroundings.live.clone());
+        let links = Links::default();
+        let mut coordinator = Self { args, owners, used, machine, links, progress, recorder, generation, timer: None };
         coordinator.announce(RunEvent::Started, ctx);
         let mut effects = Vec::new();
         if is_new {
@@ -95,13 +115,24 @@ impl Role for Coordinator {
             coordinator.carry_out(effects, ctx);
             coordinator.arm(ctx);
         });
+        coordinator.look_for_clients(ctx);
         Ok(coordinator)
     }
 
     async fn handle(&mut self, msg: CoordinatorMsg, ctx: &Context<CoordinatorMsg>) -> Result<Next, Failure> {
         let input = match msg {
             CoordinatorMsg::View { reply } => {
-                reply.send(self.machine.view());
+                reply.send(self.view());
+                return Ok(Next::Continue);
+            }
+            CoordinatorMsg::Link { client, session, up } => {
+                self.links.note(client, session, up);
+                self.tell_links().await;
+                return Ok(Next::Continue);
+            }
+            CoordinatorMsg::Linked(there) => {
+                self.links.there(&there, &self.machine.view().awaited);
+                self.tell_links().await;
                 return Ok(Next::Continue);
             }
             CoordinatorMsg::Tell => {
@@ -112,6 +143,9 @@ impl Role for Coordinator {
             CoordinatorMsg::StopRun { run } if run == self.args.run.run => RunInput::Stop,
             CoordinatorMsg::StopRun { .. } => return Ok(Next::Continue),
             CoordinatorMsg::Input(input) => input,
+            CoordinatorMsg::Inputs { inputs, cause } => {
+                return self.steps(inputs, cause.map(|cause| *cause), ctx).await;
+            }
             CoordinatorMsg::Report { client, report } => match self.on_report(client, report, ctx) {
                 Some(input) => input,
                 None => return Ok(Next::Continue),
@@ -121,7 +155,7 @@ impl Role for Coordinator {
     }
 
     fn observe(&self) -> Value {
-        let mut view = json!(self.machine.view());
+        let mut view = json!(self.view());
         view["run"] = json!(self.args.run.run);
         view["generation"] = json!(self.generation);
         view
@@ -129,6 +163,30 @@ impl Role for Coordinator {
 }
 
 impl Coordinator {
+    fn view(&self) -> CoordinatorView {
+        let run = self.machine.view();
+        let (away, progress) = (self.links.away(&run.awaited), self.progress.of(&run));
+        CoordinatorView { run, away, progress }
+    }
+
+    /// Several inputs in a row; each is persisted before the next is looked at.
+    async fn steps(
+        &mut self,
+        inputs: Vec<RunInput>,
+        cause: Option<Cause>,
+        ctx: &Context<CoordinatorMsg>,
+    ) -> Result<Next, Failure> {
+        if let Some(cause) = cause {
+            self.recorder.round_failed(cause);
+        }
+        for input in inputs {
+            if let Next::Stop = self.step(input, ctx).await? {
+                return Ok(Next::Stop);
+            }
+        }
+        Ok(Next::Continue)
+    }
+
     async fn step(&mut self, input: RunInput, ctx: &Context<CoordinatorMsg>) -> Result<Next, Failure> {
         let mut effects = Vec::new();
         let saved = matches!(input, RunInput::CheckpointSaved { .. });
@@ -153,12 +211,48 @@ impl Coordinator {
                 Err(error) => return Err(Failure::from(error).context("the round's state could not be stored")),
             }
         }
+        self.recorder.taken();
         span.in_scope(|| {
             self.carry_out(effects, ctx);
             self.arm(ctx);
         });
         step.reach("after-effects");
+        self.tell_links().await;
         Ok(Next::Continue)
+    }
+
+    /// Writes down whose link has ended while they are awaited, and who is back. For people: nothing depends on it.
+    async fn tell_links(&mut self) {
+        let view = self.machine.view();
+        let event = |(client, what)| {
+            let kind = if what == News::Lost { "client-lost" } else { "client-back" };
+            tracing::info!(job = %self.args.run.key, %client, round = view.round, "{kind}");
+            let fields = json!({"round": view.round, "attempt": view.attempt, "kind": view.kind, "client": client});
+            self.recorder.event(now(), kind, fields)
+        };
+        let events: Vec<Change> = self.links.news(&view.awaited).into_iter().map(event).collect();
+        if !events.is_empty()
+            && let Err(error) = self.args.surroundings.store.commit(events).await
+        {
+            tracing::warn!(job = %self.args.run.key, %error, "clients' links not noted");
+        }
+    }
+
+    /// A client that never comes back after a restart sends no news: once all have had time, the selector knows.
+    fn look_for_clients(&self, ctx: &Context<CoordinatorMsg>) {
+        let Surroundings { selector, link_grace, .. } = self.args.surroundings.clone();
+        let question = async move {
+            tokio::time::sleep(link_grace).await;
+            let clients = selector.ask(ASK, |reply| SelectorMsg::List { reply }).await.ok()?;
+            Some(clients.into_iter().filter(|client| client.state == "online").map(|c| c.info.client).collect())
+        };
+        let coordinator = ctx.address().clone();
+        ctx.run(async move {
+            if let Some(there) = question.await {
+                // one that is down looks again when it starts
+                let _ = coordinator.tell(CoordinatorMsg::Linked(there)).await;
+            }
+        });
     }
 
     fn changes(&mut self, effects: &[RunEffect]) -> Vec<Change> {
@@ -175,10 +269,20 @@ impl Coordinator {
         match report {
             TaskReport::Inventory { tasks } => Some(RunInput::ClientReported { client, tasks }),
             TaskReport::Started { key } => Some(RunInput::TaskStarted { key }),
-            TaskReport::Failed { key, code, reason, .. } => Some(RunInput::TaskFailed { key, code, reason }),
-            TaskReport::Progress { .. } => None,
+            TaskReport::Failed { key, code, reason, cause } => {
+                if let Some(cause) = cause {
+                    self.recorder.task_failed(key.clone(), *cause);
+                }
+                Some(RunInput::TaskFailed { key, code, reason })
+            }
+            TaskReport::Progress { key, done, message, metrics } => {
+                self.progress.told(&self.machine.view(), &key, done, &message, metrics);
+                None
+            }
             TaskReport::Done { key, update, extra, metrics } => {
                 let weight = metrics.weight();
+                // nobody would look at it
+                let extra = extra.filter(|_| self.args.extender.is_some() && update.is_some());
                 let update = UpdateRef { blob: update, extra, metrics, weight };
                 let view = self.machine.view();
                 let current = (view.round, view.attempt, view.kind) == (key.round, key.attempt, key.kind);

@@ -1,7 +1,7 @@
 //! The initial model of a run: a file of the namespace's storage, a checkpoint of the job, or made by the builtin
 //! trainer from the job's seed, in a child process like any training.
 
-use crate::CoordinatorArgs;
+use crate::{CoordinatorArgs, scaffold};
 use nsfl_actor::Failure;
 use nsfl_store::{Owner, StoreError};
 use nsfl_tensor::WeightsView;
@@ -28,7 +28,15 @@ pub(crate) async fn initial_model(args: CoordinatorArgs, owner: Owner) -> Result
         }
         ModelSource::Init => made_by_trainer(&args, &owner).await?,
     };
-    check(&args, model).await
+    let model = check(&args, model).await?;
+    match &run.spec.optimizer {
+        Some(optimizer) if optimizer.is_scaffold() => {
+            let both = scaffold::add_controls(&args.surroundings.blobs, model, &owner).await?;
+            args.surroundings.blobs.release(model.digest, &owner).await.map_err(|e| refusal(&e))?;
+            Ok(both)
+        }
+        _ => Ok(model),
+    }
 }
 
 async fn import(args: &CoordinatorArgs, path: &Path, owner: &Owner) -> Result<BlobRef, Refusal> {

@@ -21,8 +21,15 @@ pub enum KeptError {
 /// # Errors
 /// The snapshot is not readable.
 pub fn kept_blobs(record: &RunRecord) -> Result<Vec<(Owner, BlobRef)>, KeptError> {
-    let (model, updates) = RunMachine::restore(&record.snapshot)?.needs();
+    let needs = RunMachine::restore(&record.snapshot)?.needs();
     let owners = Owners::new(&record.job, record.run)?;
-    let models = model.into_iter().map(|blob| (owners.models.clone(), blob));
-    Ok(models.chain(updates.into_iter().map(|blob| (owners.updates.clone(), blob))).collect())
+    let of = |owner: &Owner, blobs: Vec<BlobRef>| {
+        let owner = owner.clone();
+        blobs.into_iter().map(move |blob| (owner.clone(), blob))
+    };
+    Ok(of(&owners.models, needs.model.into_iter().collect())
+        .chain(of(&owners.updates, needs.updates))
+        .chain(of(&owners.packages, needs.packages))
+        .chain(of(&owners.inputs, needs.inputs.into_iter().collect()))
+        .collect())
 }

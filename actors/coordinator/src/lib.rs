@@ -1,17 +1,23 @@
-//! The coordinator of one job's run and its aggregator child. The coordinator drives the run machine of
-//! `nsfl-workflow`: decide, persist, carry out. It never sees a weight; the aggregator does.
+//! The coordinator of one job's run with its aggregator and, for a job that has one, its extender beside it. The
+//! coordinator drives the run machine of `nsfl-workflow`: decide, persist, carry out. It never sees a weight; they do.
 
 mod aggregator;
 mod carry_out;
 mod driver;
+mod extender;
 mod init;
 mod kept;
+mod links;
+mod live;
 mod output;
+mod packages;
 mod record;
+mod scaffold;
 mod starter;
 #[cfg(test)]
 mod tests;
 
+pub use extender::ExtenderConfig;
 pub use kept::{KeptError, kept_blobs};
 pub use starter::{CoordinatorStarter, Surroundings};
 

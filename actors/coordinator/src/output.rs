@@ -1,21 +1,28 @@
 //! The output folder of a run in the namespace's storage: checkpoints and `metrics.json`.
 
-use crate::Surroundings;
+use crate::{Surroundings, scaffold};
 use nsfl_actor::Failure;
-use nsfl_store::{CheckpointRecord, RoundRecord, RoundState};
-use nsfl_types::{Code, JobSpec, Refusal, TaskKind};
+use nsfl_store::{CheckpointRecord, Owner, RoundRecord, RoundState};
+use nsfl_types::{BlobRef, Code, JobSpec, Refusal, TaskKind};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 /// The folder within the namespace's storage: `<output>/fl_<job id>_output_V<run>`.
 pub(crate) fn folder(spec: &JobSpec, run: u32) -> String {
     format!("{}/fl_{}_output_V{run}", spec.output, spec.id)
 }
 
-/// Saves the model as the record says and brings `metrics.json` beside it up to date.
-pub(crate) async fn save(surroundings: Surroundings, record: CheckpointRecord) -> Result<(), Refusal> {
+/// Saves the model as the record says and brings `metrics.json` beside it up to date. With `strip`, under whose name it
+/// is made: the model's own tensors only; `content` receives what they hash to.
+pub(crate) async fn save(
+    surroundings: Surroundings,
+    record: CheckpointRecord,
+    strip: Option<Owner>,
+    content: Arc<OnceLock<BlobRef>>,
+) -> Result<(), Refusal> {
     let storage = surroundings.storage.join(record.job.namespace.as_str());
     let path = storage.join(&record.path);
     let Some(folder) = path.parent().map(Path::to_owned) else {
@@ -23,7 +30,17 @@ pub(crate) async fn save(surroundings: Surroundings, record: CheckpointRecord) -
     };
     let rounds = surroundings.store.rounds(&record.job, record.run).await.map_err(|e| refusal(&e))?;
     tokio::fs::create_dir_all(&folder).await.map_err(|e| unwritable(&folder, &e))?;
-    surroundings.blobs.export(record.model.digest, &path).await.map_err(|e| refusal(&e))?;
+    match strip {
+        None => surroundings.blobs.export(record.model.digest, &path).await.map_err(|e| refusal(&e))?,
+        Some(owner) => {
+            let model = scaffold::strip_controls(&surroundings.blobs, record.model, &owner).await?;
+            surroundings.blobs.export(model.digest, &path).await.map_err(|e| refusal(&e))?;
+            if model != record.model {
+                surroundings.blobs.release(model.digest, &owner).await.map_err(|e| refusal(&e))?;
+            }
+            content.get_or_init(|| model);
+        }
+    }
     let metrics = serde_json::to_vec_pretty(&metrics(&rounds)).expect("numbers in lists can be written");
     let file = folder.join("metrics.json");
     match tokio::task::spawn_blocking(move || write_atomically(&file, &metrics).map_err(|e| unwritable(&file, &e)))
@@ -91,6 +108,7 @@ mod tests {
             metrics: Metrics([(name.to_owned(), value)].into()),
             model: None,
             reason: String::new(),
+            cause: None,
         };
         let rounds = [
             record(1, TaskKind::Train, "loss", 2.0),

@@ -1,24 +1,31 @@
 //! What the store keeps of a run beside the machine's snapshot: rounds, members, checkpoints, events. Pure.
 
 use nsfl_store::{Change, CheckpointRecord, EventRecord, MemberRecord, MemberState as Stored, RoundRecord, RoundState};
-use nsfl_types::{BlobRef, ClientId, Code, JobKey, Metrics, TaskKey, TaskKind, Timestamp};
+use nsfl_types::{BlobRef, Cause, ClientId, Code, JobKey, Metrics, TaskKey, TaskKind, Timestamp};
 use nsfl_workflow::{MemberState, RoundOutcome, RunEffect};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
-/// Turns effects into records. Remembers when the open round was opened and which checkpoint is being saved.
+/// Turns effects into records. Remembers when the open round was opened, which checkpoint is being saved, and what is
+/// known of a failure beside what the machine knows.
 pub(crate) struct Recorder {
     job: JobKey,
     run: u32,
     opened: Option<(RoundName, Timestamp)>,
-    saving: Option<CheckpointRecord>,
+    saving: Option<Saving>,
+    task_cause: Option<(TaskKey, Cause)>,
+    round_cause: Option<Cause>,
 }
+
+/// A checkpoint on its way, and the file's content as soon as it is known to be other than the model's.
+struct Saving(CheckpointRecord, Arc<OnceLock<BlobRef>>);
 
 type RoundName = (u32, u32, TaskKind);
 
 impl Recorder {
     pub(crate) fn new(job: JobKey, run: u32) -> Self {
-        Self { job, run, opened: None, saving: None }
+        Self { job, run, opened: None, saving: None, task_cause: None, round_cause: None }
     }
 
     /// Id and file name of a round's checkpoint.
@@ -27,13 +34,31 @@ impl Recorder {
     }
 
     /// The folder's path is told when the checkpoint's saving begins.
-    pub(crate) fn saving(&mut self, record: CheckpointRecord) {
-        self.saving = Some(record);
+    pub(crate) fn saving(&mut self, record: CheckpointRecord, content: Arc<OnceLock<BlobRef>>) {
+        self.saving = Some(Saving(record, content));
+    }
+
+    /// What the client knows of its task's failure; of the input that comes next.
+    pub(crate) fn task_failed(&mut self, key: TaskKey, cause: Cause) {
+        self.task_cause = Some((key, cause.bounded()));
+    }
+
+    /// What is known of the failure of a part of the server; of the input that comes next.
+    pub(crate) fn round_failed(&mut self, cause: Cause) {
+        self.round_cause = Some(cause.bounded());
+    }
+
+    /// The input was taken in: what was said of it is not said of the next.
+    pub(crate) fn taken(&mut self) {
+        (self.task_cause, self.round_cause) = (None, None);
     }
 
     /// The checkpoint that was being saved is there.
     pub(crate) fn checkpoint_saved(&mut self, at: Timestamp) -> Vec<Change> {
-        let Some(record) = self.saving.take() else { return Vec::new() };
+        let Some(Saving(mut record, content)) = self.saving.take() else { return Vec::new() };
+        if let Some(content) = content.get() {
+            record.model = *content;
+        }
         let fields = json!({
             "id": record.id, "round": record.round, "accuracy": record.accuracy, "path": record.path,
             "sha256": record.model.digest,
@@ -92,8 +117,11 @@ impl Recorder {
             metrics: Metrics::default(),
             model: None,
             reason: String::new(),
+            cause: None,
         })];
-        changes.extend(clients.iter().map(|client| member(self.task(name, client), at, &MemberState::Invited, false)));
+        changes.extend(
+            clients.iter().map(|client| member(self.task(name, client), at, &MemberState::Invited, false, None)),
+        );
         let fields = json!({
             "round": round, "attempt": attempt, "kind": kind, "cohort": clients, "deadline_ms": deadline.0,
         });
@@ -102,7 +130,8 @@ impl Recorder {
     }
 
     fn member_changed(&self, at: Timestamp, key: &TaskKey, state: &MemberState) -> Vec<Change> {
-        let mut changes = vec![member(key.clone(), at, state, false)];
+        let cause = self.task_cause.as_ref().filter(|(of, _)| of == key).map(|(_, cause)| cause);
+        let mut changes = vec![member(key.clone(), at, state, false, cause.cloned())];
         let about = |mut fields: Value| {
             fields["round"] = json!(key.round);
             fields["attempt"] = json!(key.attempt);
@@ -119,7 +148,12 @@ impl Recorder {
                 changes.push(self.event(at, "update-refused", about(json!({"code": code, "reason": reason}))));
             }
             MemberState::Failed { code, reason } => {
-                changes.push(self.event(at, "task-failed", about(json!({"code": code, "reason": reason}))));
+                let last = cause.and_then(Cause::last_line);
+                changes.push(self.event(
+                    at,
+                    "task-failed",
+                    about(json!({"code": code, "reason": reason, "last": last})),
+                ));
             }
         }
         changes
@@ -146,11 +180,12 @@ impl Recorder {
         let fields = json!({
             "round": round, "attempt": attempt, "kind": kind, "outcome": word, "code": code, "reason": reason,
             "accepted": accepted, "cohort": members.len(), "metrics": metrics, "seconds": seconds,
-            "model": model.map(|m| m.digest),
+            "model": model.map(|m| m.digest), "last": self.round_cause.as_ref().and_then(Cause::last_line),
         });
+        let cause = self.round_cause.clone().filter(|_| state == RoundState::Failed);
         let mut changes = vec![self.event(at, "round-closed", fields)];
         let stragglers = members.iter().filter(|(_, s)| s.is_awaited());
-        changes.extend(stragglers.map(|(client, state)| member(self.task(name, client), at, state, true)));
+        changes.extend(stragglers.map(|(client, state)| member(self.task(name, client), at, state, true, None)));
         changes.push(Change::PutRound(RoundRecord {
             job: self.job.clone(),
             run: self.run,
@@ -165,12 +200,13 @@ impl Recorder {
             metrics: metrics.clone(),
             model,
             reason,
+            cause,
         }));
         changes
     }
 }
 
-fn member(task: TaskKey, at: Timestamp, state: &MemberState, closed: bool) -> Change {
+fn member(task: TaskKey, at: Timestamp, state: &MemberState, closed: bool, cause: Option<Cause>) -> Change {
     let (stored, metrics, code, reason) = match state {
         MemberState::Invited | MemberState::Started if closed => {
             (Stored::Straggler, Metrics::default(), Some(Code::Timeout), "silent at the deadline".to_owned())
@@ -181,5 +217,5 @@ fn member(task: TaskKey, at: Timestamp, state: &MemberState, closed: bool) -> Ch
         MemberState::Refused { code, reason } => (Stored::Refused, Metrics::default(), Some(*code), reason.clone()),
         MemberState::Failed { code, reason } => (Stored::Failed, Metrics::default(), Some(*code), reason.clone()),
     };
-    Change::PutMember(MemberRecord { task, state: stored, metrics, code, reason, at })
+    Change::PutMember(MemberRecord { task, state: stored, metrics, code, reason, cause, at })
 }

@@ -1,10 +1,11 @@
-//! Starts a job's two actors under the job supervisor and ends them. A job that fails again and again is given up
+//! Starts a job's actors under the job supervisor and ends them. A job that fails again and again is given up
 //! with its cause chain; the other jobs do not notice.
 
-use crate::{Aggregator, AggregatorArgs, Coordinator, CoordinatorArgs};
+use crate::extender::{Extender, ExtenderArgs};
+use crate::{Aggregator, AggregatorArgs, Coordinator, CoordinatorArgs, ExtenderConfig};
 use backon::{ExponentialBuilder, Retryable as _};
 use nsfl_actor::{Address, ChildEvent, ChildSpec, Directory, Failure, Restart, Strategy, Supervisor, SupervisorSpec};
-use nsfl_messages::{CoordinatorMsg, GatewayMsg, JobRun, SchedulerMsg, SelectorMsg, Starter};
+use nsfl_messages::{CoordinatorMsg, GatewayMsg, JobRun, Live, SchedulerMsg, SelectorMsg, Starter};
 use nsfl_store::{BlobStore, JobStore};
 use nsfl_trainer::TrainerCommand;
 use nsfl_types::JobKey;
@@ -35,8 +36,14 @@ pub struct Surroundings {
     pub scratch: PathBuf,
     /// The program that initialises models.
     pub trainer: TrainerCommand,
+    /// After a restart, the time that clients have to come back before they count as away.
+    pub link_grace: Duration,
     /// What to do when a round fails.
     pub retry: RetryPolicy,
+    /// How extenders are run.
+    pub extender: ExtenderConfig,
+    /// Who watches at the moment.
+    pub live: Live,
 }
 
 /// Starts coordinators under the supervisor `jobs`.
@@ -68,15 +75,40 @@ impl CoordinatorStarter {
         let coordinator = Address::new(format!("{path}/coordinator"), MAILBOX);
         let s = &self.surroundings;
         let aggregator_args = AggregatorArgs { blobs: s.blobs.clone() };
-        let coordinator_args =
-            CoordinatorArgs { run: run.clone(), surroundings: s.clone(), aggregator: aggregator.clone() };
+        let extender = run.spec.extender.as_ref().map(|extender| {
+            let folder = format!("extender+{}+{}+r{}", run.key.namespace, run.key.id, run.run);
+            let args = ExtenderArgs {
+                blobs: s.blobs.clone(),
+                config: s.extender.clone(),
+                spec: extender.clone(),
+                workspace: s.scratch.join(folder),
+            };
+            (Address::new(format!("{path}/extender"), MAILBOX), args)
+        });
+        let coordinator_args = CoordinatorArgs {
+            run: run.clone(),
+            surroundings: s.clone(),
+            aggregator: aggregator.clone(),
+            extender: extender.as_ref().map(|(address, _)| address.clone()),
+        };
         let spec = SupervisorSpec::new(run.key.to_string())
             .bind(&Supervisor::unbound(path))
             .strategy(Strategy::OneForAll)
             .intensity(MAX_RESTARTS, PERIOD)
             .backoff(PAUSE, LONGEST_PAUSE)
-            .child(ChildSpec::role::<Aggregator>("aggregator", &aggregator, aggregator_args, Restart::Permanent))
-            .child(ChildSpec::role::<Coordinator>("coordinator", &coordinator, coordinator_args, Restart::Transient));
+            .child(ChildSpec::role::<Aggregator>("aggregator", &aggregator, aggregator_args, Restart::Permanent));
+        let spec = match extender {
+            Some((address, args)) => {
+                spec.child(ChildSpec::role::<Extender>("extender", &address, args, Restart::Permanent))
+            }
+            None => spec,
+        };
+        let spec = spec.child(ChildSpec::role::<Coordinator>(
+            "coordinator",
+            &coordinator,
+            coordinator_args,
+            Restart::Transient,
+        ));
         (coordinator, spec)
     }
 

@@ -60,6 +60,7 @@ impl Role for Session {
 
     async fn start(args: SessionArgs, ctx: &Context<SessionMsg>) -> Result<Self, Failure> {
         args.hub.sessions.insert(args.client.clone(), ctx.address().clone());
+        args.tell_coordinators(true);
         let session = Self { args, info: None, received: 0, refused: 0, sent: 0, silent: false };
         session.listen(ctx);
         Ok(session)
@@ -75,12 +76,18 @@ impl Role for Session {
             }
             SessionMsg::Event(Some(LinkEvent::Up { resumed })) => {
                 tracing::info!(client = %self.args.client, session = self.args.session, resumed, "link up");
-                self.silent = false;
+                if std::mem::take(&mut self.silent) {
+                    self.args.tell_coordinators(true);
+                    // it was not to be selected meanwhile
+                    let _ = self.register().await;
+                }
                 self.listen(ctx);
             }
             SessionMsg::Event(Some(LinkEvent::Unreachable)) => {
                 tracing::info!(client = %self.args.client, session = self.args.session, "client silent");
                 self.silent = true;
+                self.args.tell_coordinators(false);
+                self.lost().await;
                 self.listen(ctx);
             }
             SessionMsg::Event(Some(LinkEvent::Message(incoming))) => {
@@ -104,12 +111,21 @@ impl Role for Session {
     }
 
     async fn stop(&mut self, _: &Context<SessionMsg>) {
-        let SessionArgs { hub, client, session, .. } = &self.args;
-        hub.sessions.remove(client);
-        let lost = SelectorMsg::Lost { client: client.clone(), session: *session };
-        if let Err(error) = hub.config.selector.tell(lost).await {
-            // it expires the client by itself
-            tracing::warn!(%client, %error, "selector not told of a lost link");
+        self.args.hub.sessions.remove(&self.args.client);
+        self.args.tell_coordinators(false);
+        self.lost().await;
+    }
+}
+
+impl SessionArgs {
+    /// Every coordinator learns of the link's end and of the client's return; what they await is theirs to know.
+    fn tell_coordinators(&self, up: bool) {
+        let coordinators = &self.hub.config.coordinators;
+        for coordinator in coordinators.keys().iter().filter_map(|job| coordinators.get(job)) {
+            let (client, session) = (self.client.clone(), self.session);
+            if let Err(error) = coordinator.try_tell(CoordinatorMsg::Link { client, session, up }) {
+                tracing::debug!(client = %self.client, %error, "coordinator not told of a link");
+            }
         }
     }
 }
@@ -165,6 +181,15 @@ impl Session {
                 let _ = self.args.hub.config.selector.try_tell(SelectorMsg::Heartbeat { client, session, load });
                 routed
             }
+        }
+    }
+
+    async fn lost(&self) {
+        let SessionArgs { hub, client, session, .. } = &self.args;
+        let lost = SelectorMsg::Lost { client: client.clone(), session: *session };
+        if let Err(error) = hub.config.selector.tell(lost).await {
+            // it expires the client by itself
+            tracing::warn!(%client, %error, "selector not told of a lost link");
         }
     }
 

@@ -8,10 +8,11 @@ use nsfl_messages::wire::{
     ClientInfo, ClientLoad, EXPORT_REGISTRY, EXPORT_TASKS, RegistryReport, TaskCommand, TaskReport,
 };
 use nsfl_messages::{CoordinatorMsg, SelectorMsg};
-use nsfl_transport::{Delivery, LinkEvent, Refusal};
+use nsfl_transport::{Delivery, LinkEvent, Liveness, Refusal};
 use nsfl_types::{BlobRef, Code, Metrics, Resource, Runtime, TaskKey};
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
-use world::{Client, key, run, soon, world};
+use world::{Client, key, run, soon, world, world_with};
 
 fn info(client: &str) -> ClientInfo {
     ClientInfo {
@@ -32,9 +33,22 @@ fn done(key: TaskKey) -> TaskReport {
 }
 
 async fn report(notes: &mut UnboundedReceiver<CoordinatorMsg>) -> (String, TaskReport) {
-    match soon("a report", notes.recv()).await {
-        Some(CoordinatorMsg::Report { client, report }) => (client.to_string(), report),
-        other => panic!("{other:?}"),
+    loop {
+        match soon("a report", notes.recv()).await {
+            Some(CoordinatorMsg::Report { client, report }) => return (client.to_string(), report),
+            Some(CoordinatorMsg::Link { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn link(notes: &mut UnboundedReceiver<CoordinatorMsg>) -> (String, u64, bool) {
+    loop {
+        match soon("news of a link", notes.recv()).await {
+            Some(CoordinatorMsg::Link { client, session, up }) => return (client.to_string(), session, up),
+            Some(_) => {}
+            None => panic!("the coordinator has ended"),
+        }
     }
 }
 
@@ -60,6 +74,43 @@ async fn registration_heartbeat_and_loss_reach_the_selector_with_the_sessions_nu
     let lost = soon("loss", world.selector.recv()).await.unwrap();
     assert!(matches!(lost, SelectorMsg::Lost { session: 1, .. }), "{lost:?}");
     world.until("the session's end", |view| view["sessions"] == 0).await;
+}
+
+#[tokio::test]
+async fn every_coordinator_learns_of_a_links_end_and_of_the_clients_return() {
+    let world = world().await;
+    let (mut one, mut other) = (world.job("one").await, world.job("other").await);
+    let client = world.client("c1").await;
+    client.link.close(&Refusal::new(Code::LinkLost, "goes home"));
+    let _back = world.client("c1").await;
+    for notes in [&mut one, &mut other] {
+        for news in [("c1", 1, true), ("c1", 1, false), ("c1", 2, true)] {
+            let (client, session, up) = link(notes).await;
+            assert_eq!((client.as_str(), session, up), news);
+        }
+    }
+}
+
+/// The client's process is frozen: its link is there, and nothing comes.
+#[tokio::test]
+async fn a_client_that_is_silent_beyond_the_grace_period_gets_no_new_tasks_until_it_is_heard_again() {
+    let mut world = world_with(Liveness {
+        heartbeat: Duration::from_millis(20),
+        unreachable: Duration::from_millis(200),
+        ttl: Duration::from_secs(60),
+    })
+    .await;
+    let mut notes = world.job("j").await;
+    let frozen = world.freezable("c1").await;
+    assert_eq!(link(&mut notes).await, ("c1".into(), 1, true));
+    frozen.send(EXPORT_REGISTRY, &RegistryReport::Register(info("c1")));
+    assert!(matches!(soon("registration", world.selector.recv()).await, Some(SelectorMsg::Register { .. })));
+    frozen.freeze();
+    assert_eq!(link(&mut notes).await, ("c1".into(), 1, false));
+    assert!(matches!(soon("loss", world.selector.recv()).await, Some(SelectorMsg::Lost { session: 1, .. })));
+    frozen.thaw();
+    assert_eq!(link(&mut notes).await, ("c1".into(), 1, true));
+    assert!(matches!(soon("return", world.selector.recv()).await, Some(SelectorMsg::Register { session: 1, .. })));
 }
 
 #[tokio::test]

@@ -2,8 +2,11 @@
 
 use crate::wire::TaskReport;
 use nsfl_actor::{Failure, Reply};
-use nsfl_types::{ClientId, JobKey, JobSpec};
+use nsfl_types::{Cause, ClientId, JobKey, JobSpec, Metrics, Timestamp};
 use nsfl_workflow::{RunInput, RunView};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,6 +20,8 @@ pub struct JobRun {
     pub run: u32,
     /// The checked job.
     pub spec: Arc<JobSpec>,
+    /// Who wrote its document, for the sites' policies.
+    pub author: String,
 }
 
 /// Starts and ends coordinators under the job supervisor. The composition root makes it; the scheduler calls it.
@@ -30,6 +35,49 @@ pub trait Starter: Send + Sync + 'static {
     fn stop_run<'a>(&'a self, key: &'a JobKey, run: u32) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 }
 
+/// A run as people see it, with what its machine does not know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CoordinatorView {
+    /// The run.
+    #[serde(flatten)]
+    pub run: RunView,
+    /// The awaited whose link has ended.
+    #[serde(default)]
+    pub away: Vec<ClientId>,
+    /// How far the awaited clients are, as far as they have said.
+    #[serde(default)]
+    pub progress: BTreeMap<ClientId, TaskProgress>,
+}
+
+/// How far a client's trainer is, in its own words. Kept in memory only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskProgress {
+    /// 0 to 1, if it is known.
+    pub done: Option<f64>,
+    /// In a few words; may be empty.
+    pub message: String,
+    /// Numbers so far.
+    pub metrics: Metrics,
+    /// When it was told.
+    pub at: Timestamp,
+}
+
+/// Something that is worth watching and not worth storing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveEvent {
+    /// The job it belongs to.
+    pub job: JobKey,
+    /// When.
+    pub at: Timestamp,
+    /// Kebab-case name of the event.
+    pub kind: &'static str,
+    /// JSON object with its fields.
+    pub fields: Value,
+}
+
+/// Takes events that are shown to those who watch at the moment, and to nobody later. It must be quick.
+pub type Live = Arc<dyn Fn(LiveEvent) + Send + Sync>;
+
 /// To a job's coordinator.
 #[derive(Debug)]
 pub enum CoordinatorMsg {
@@ -40,6 +88,17 @@ pub enum CoordinatorMsg {
         /// What.
         report: TaskReport,
     },
+    /// A client's link fell silent for longer than the grace period or ended, or the client is (back) here.
+    Link {
+        /// Who.
+        client: ClientId,
+        /// Its session; news of an older one is ignored.
+        session: u64,
+        /// Whether it is there.
+        up: bool,
+    },
+    /// Those who have a link, as the selector knows them: asked for once after a restart.
+    Linked(BTreeSet<ClientId>),
     /// End the run.
     StopRun {
         /// Which run.
@@ -50,8 +109,15 @@ pub enum CoordinatorMsg {
     /// The run as people see it.
     View {
         /// The view.
-        reply: Reply<RunView>,
+        reply: Reply<CoordinatorView>,
     },
     /// Work that the coordinator had others do comes back as an input of its machine.
     Input(RunInput),
+    /// The same for work whose result is several inputs in a row, and what more is known of it when it failed.
+    Inputs {
+        /// The inputs, in order.
+        inputs: Vec<RunInput>,
+        /// Kept with the round that they close.
+        cause: Option<Box<Cause>>,
+    },
 }

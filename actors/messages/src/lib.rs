@@ -7,7 +7,7 @@ mod scheduler;
 mod selector;
 pub mod wire;
 
-pub use coordinator::{CoordinatorMsg, JobRun, Starter};
+pub use coordinator::{CoordinatorMsg, CoordinatorView, JobRun, Live, LiveEvent, Starter, TaskProgress};
 pub use gateway::GatewayMsg;
 pub use scheduler::{JobOperation, JobView, RunEvent, SchedulerMsg};
 pub use selector::{ClientView, Cohort, SelectRequest, SelectorMsg};

@@ -22,6 +22,8 @@ pub struct JobView {
     pub key: JobKey,
     /// The document as written.
     pub document: JobDocument,
+    /// Who wrote it.
+    pub author: String,
     /// State, reason, progress.
     pub status: JobStatus,
     /// Starts so far.
@@ -68,6 +70,8 @@ pub enum SchedulerMsg {
         namespace: Namespace,
         /// The document.
         document: Vec<u8>,
+        /// Who sends it.
+        author: String,
         /// Done, or why not.
         reply: Reply<Result<(), Refusal>>,
     },
@@ -77,6 +81,8 @@ pub enum SchedulerMsg {
         key: JobKey,
         /// The document.
         document: Vec<u8>,
+        /// Who sends it.
+        author: String,
         /// Done, or why not.
         reply: Reply<Result<(), Refusal>>,
     },

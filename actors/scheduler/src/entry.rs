@@ -11,6 +11,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) document: JobDocument,
+    pub(crate) author: String,
     pub(crate) spec: Arc<JobSpec>,
     pub(crate) machine: JobMachine,
     pub(crate) created: Timestamp,
@@ -20,9 +21,9 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(now: Timestamp, key: JobKey, document: JobDocument, spec: JobSpec) -> Self {
+    pub(crate) fn new(now: Timestamp, key: JobKey, document: JobDocument, spec: JobSpec, author: String) -> Self {
         let machine = JobMachine::new(key);
-        Self { document, spec: Arc::new(spec), machine, created: now, started: None, checking: false }
+        Self { document, author, spec: Arc::new(spec), machine, created: now, started: None, checking: false }
     }
 
     /// # Errors
@@ -32,14 +33,15 @@ impl Entry {
         let (document, spec) =
             JobSpec::parse(record.document.as_bytes()).map_err(|e| Failure::from(e).context(context()))?;
         let machine = JobMachine::restore(&record.snapshot).map_err(|e| Failure::from(e).context(context()))?;
-        let (created, started) = (record.created, record.started);
-        Ok(Self { document, spec: Arc::new(spec), machine, created, started, checking: false })
+        let (created, started, author) = (record.created, record.started, record.author.clone());
+        Ok(Self { document, author, spec: Arc::new(spec), machine, created, started, checking: false })
     }
 
     pub(crate) fn record(&self) -> JobRecord {
         JobRecord {
             key: self.machine.key().clone(),
             document: serde_json::to_string(&self.document).expect("a document that was parsed can be written"),
+            author: self.author.clone(),
             state: self.state(),
             snapshot: self.machine.snapshot(),
             created: self.created,
@@ -64,6 +66,7 @@ impl Entry {
         JobView {
             key: self.machine.key().clone(),
             document: self.document.clone(),
+            author: self.author.clone(),
             status: self.machine.status().clone(),
             run: self.machine.run(),
             created: self.created,

@@ -18,12 +18,12 @@ fn now() -> Timestamp {
 impl Scheduler {
     pub(crate) async fn on_message(&mut self, msg: SchedulerMsg, ctx: &Context<SchedulerMsg>) -> Result<(), Failure> {
         match msg {
-            SchedulerMsg::Create { namespace, document, reply } => {
-                reply.send(self.create(namespace, &document).await?);
+            SchedulerMsg::Create { namespace, document, author, reply } => {
+                reply.send(self.create(namespace, &document, author).await?);
                 self.look_at_queue(ctx);
             }
-            SchedulerMsg::Update { key, document, reply } => {
-                reply.send(self.update(&key, &document, ctx).await?);
+            SchedulerMsg::Update { key, document, author, reply } => {
+                reply.send(self.update(&key, &document, author, ctx).await?);
                 self.look_at_queue(ctx);
             }
             SchedulerMsg::Operate { key, operation, reply } => {
@@ -90,7 +90,12 @@ impl Scheduler {
         self.carry_out(key, effects, ctx).await
     }
 
-    async fn create(&mut self, namespace: Namespace, document: &[u8]) -> Result<Result<(), Refusal>, Failure> {
+    async fn create(
+        &mut self,
+        namespace: Namespace,
+        document: &[u8],
+        author: String,
+    ) -> Result<Result<(), Refusal>, Failure> {
         if !self.args.namespaces.contains(&namespace) {
             return Ok(Err(no_namespace(&namespace, &self.args.namespaces)));
         }
@@ -103,7 +108,7 @@ impl Scheduler {
             let reason = format!("job {key} exists already; choose another id, or update or delete that one");
             return Ok(Err(Refusal::new(Code::JobExists, reason)));
         }
-        let entry = Entry::new(now(), key.clone(), document, spec);
+        let entry = Entry::new(now(), key.clone(), document, spec, author);
         let status = entry.machine.status().clone();
         let effects = [JobEffect::StatusChanged { status, at: now() }];
         self.answered(Change::InsertJob(entry.record()), entry, &key, &effects).await
@@ -113,6 +118,7 @@ impl Scheduler {
         &mut self,
         key: &JobKey,
         document: &[u8],
+        author: String,
         ctx: &Context<SchedulerMsg>,
     ) -> Result<Result<(), Refusal>, Failure> {
         let Some(mut entry) = self.book.get(key).cloned() else { return Ok(Err(not_found(key))) };
@@ -128,7 +134,7 @@ impl Scheduler {
         if let Err(error) = entry.machine.operate(now(), Operation::Update, &mut effects) {
             return Ok(Err(Refusal::new(error.code(), error.to_string())));
         }
-        (entry.document, entry.spec) = (document, spec.into());
+        (entry.document, entry.author, entry.spec) = (document, author, spec.into());
         let answer = self.answered(Change::UpdateJob(entry.record()), entry, key, &effects).await?;
         self.carry_out(key, if answer.is_ok() { effects } else { Vec::new() }, ctx).await?;
         Ok(answer)
@@ -254,7 +260,7 @@ impl Scheduler {
     /// Beside this actor: it takes as long as it takes, and other jobs do not wait for it.
     fn start_coordinator(&self, key: &JobKey, run: u32, ctx: &Context<SchedulerMsg>) {
         let Some(entry) = self.book.get(key) else { return };
-        let job = JobRun { key: key.clone(), run, spec: entry.spec.clone() };
+        let job = JobRun { key: key.clone(), run, spec: entry.spec.clone(), author: entry.author.clone() };
         let (key, starter) = (key.clone(), Arc::clone(&self.args.starter));
         ctx.spawn(async move { starter.start(job).await }, move |ended| SchedulerMsg::StartEnded {
             key,

@@ -100,7 +100,8 @@ impl World {
     async fn create(&self, document: Value) -> Result<(), Refusal> {
         let namespace = "default".parse().unwrap();
         let document = document.to_string().into_bytes();
-        self.scheduler.ask(WAIT, |reply| SchedulerMsg::Create { namespace, document, reply }).await.unwrap()
+        let author = "ada".to_owned();
+        self.scheduler.ask(WAIT, |reply| SchedulerMsg::Create { namespace, document, author, reply }).await.unwrap()
     }
 
     async fn operate(&self, id: &str, operation: JobOperation) -> Result<(), Refusal> {

@@ -1,6 +1,7 @@
 //! The client's side of the workflow: a task manager, one executor for each task, and the uplink to the server.
 //! Decisions on a task are its machine's (`nsfl_workflow`); this crate carries them out. It knows no other role.
 
+mod admission;
 mod delta;
 mod executor;
 mod manager;
@@ -14,8 +15,9 @@ mod transfer;
 mod tree;
 mod uplink;
 
+pub use admission::Admission;
 pub use order::Work;
-pub use processes::{ProcessConfig, Processes, ScriptRules};
+pub use processes::{Confinement, ProcessConfig, Processes, SandboxRules, ScriptRules};
 pub use site::SiteConfig;
 pub use trainer::{Assignment, Progress, ProgressSink, Trainer};
 pub use tree::client_tree;

@@ -1,5 +1,5 @@
-//! The task manager: takes orders, keeps a record of each task, and has an executor started for it when there is a
-//! slot. It neither trains nor talks to the link itself.
+//! The task manager: takes orders, keeps a record of each task, and has an executor started for it when there is
+//! room. It neither trains nor talks to the link itself.
 
 use crate::executor::{Executor, ExecutorArgs};
 use crate::message::{ExecutorMsg, TaskManagerMsg};
@@ -37,7 +37,7 @@ impl Role for TaskManager {
 
     /// Takes up every task there is a record of. Executors that outlived the previous task manager go on.
     async fn start(site: Arc<Site>, ctx: &Context<TaskManagerMsg>) -> Result<Self, Failure> {
-        let roster = Roster::new(site.config.info.max_tasks as usize);
+        let roster = Roster::new(site.config.info.max_tasks as usize, site.config.info.resource.clone());
         let sweep = ctx.send_after(site.config.sweep, TaskManagerMsg::Sweep);
         let mut manager = Self { site, roster, refused: 0, given_up: 0, sweep };
         for record in manager.site.config.tasks.all().await? {
@@ -117,14 +117,17 @@ impl TaskManager {
     /// A new task: checked, recorded, and then run when there is a slot.
     async fn run(&mut self, order: TaskOrder) -> Result<(), Failure> {
         let key = order.key.clone();
-        let recorded = match self.check(&order) {
-            Ok(()) => self.record(order).await?,
+        let recorded = match self.check(order) {
+            Ok(order) => {
+                let need = order.resource.clone();
+                self.record(order).await?.map(|()| need)
+            }
             Err(refusal) => Err(refusal),
         };
         match recorded {
-            Ok(()) => {
+            Ok(need) => {
                 tracing::info!(task = %key, "task taken");
-                self.roster.add(key, Stand::Queued);
+                self.roster.add(key, Stand::Queued, &need);
                 self.start_waiting().await
             }
             Err(Refusal { code, reason }) => {
@@ -136,7 +139,8 @@ impl TaskManager {
         }
     }
 
-    fn check(&self, order: &TaskOrder) -> Result<(), Refusal> {
+    /// The order as it is taken: its resources may be capped.
+    fn check(&self, order: TaskOrder) -> Result<TaskOrder, Refusal> {
         let config = &self.site.config;
         let refuse = |code, reason: String| Err(Refusal::new(code, reason));
         if order.key.client != config.info.client {
@@ -145,17 +149,18 @@ impl TaskManager {
                 format!("this is client {}, not {}", config.info.client, order.key.client),
             );
         }
+        let order = config.admission.admit(order, &config.info.resource)?;
         if !config.info.runtimes.contains(&order.runtime) {
             return refuse(Code::Unsupported, format!("runtime {} is not offered here", order.runtime.as_str()));
         }
         if let Some(name) = order.datasets.iter().find(|name| !config.datasets.contains_key(*name)) {
             return refuse(Code::BadDataset, format!("data set '{name}' is not configured here"));
         }
-        config.trainer.check(order)?;
+        config.trainer.check(&order)?;
         if self.roster.len() >= MAX_HELD {
             return refuse(Code::Busy, format!("{MAX_HELD} tasks are held already"));
         }
-        Ok(())
+        Ok(order)
     }
 
     /// The outer error: the record may have been written, so this life ends and the next one looks.
@@ -208,7 +213,7 @@ impl TaskManager {
             (false, true) => Stand::Busy,
             (false, false) => Stand::Queued,
         };
-        self.roster.add(key.clone(), stand);
+        self.roster.add(key.clone(), stand, &order::need(machine.order()));
         if runs {
             // refused when its executor lives, as it should
             let _ = self.site.executors.start_child(self.executor(&key)).await;

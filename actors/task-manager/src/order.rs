@@ -51,6 +51,12 @@ pub(crate) fn to_machine(order: TaskOrder) -> nsfl_workflow::TaskOrder {
     nsfl_workflow::TaskOrder { key, base, timeout_ms, spec }
 }
 
+/// What a task on record asked for; nothing of one whose record is not ours: it fails by itself.
+pub(crate) fn need(order: &nsfl_workflow::TaskOrder) -> Resource {
+    let nothing = Resource { worker_num: 1, cpu: 0.0, gpu: 0.0, memory_mb: 0.0 };
+    serde_json::from_str::<Work>(&order.spec).map_or(nothing, |work| work.resource)
+}
+
 /// The machine's report for the link.
 pub(crate) fn to_wire(key: TaskKey, report: Report) -> TaskReport {
     match report {

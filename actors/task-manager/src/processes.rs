@@ -1,6 +1,7 @@
 //! The daemon's trainer: each task is done by child processes, in a folder of its own. Which they are is the runtime's and
 //! the task configuration's business.
 
+mod confine;
 mod logs;
 mod native;
 mod packages;
@@ -11,6 +12,7 @@ use crate::order::Work;
 use crate::site::remove_folder;
 use crate::trainer::{Assignment, Failure, Progress, Trainer};
 use async_trait::async_trait;
+pub use confine::{Confinement, SandboxRules};
 use logs::Logs;
 use nsfl_messages::wire::TaskOrder;
 use nsfl_trainer::TrainerCommand;
@@ -66,6 +68,8 @@ pub struct ScriptRules {
     pub state: Duration,
     /// Variables of the daemon's environment that scripts may see beside the usual ones.
     pub environment: Vec<String>,
+    /// What their processes may use and see.
+    pub confinement: Confinement,
 }
 
 impl Default for ScriptRules {
@@ -81,6 +85,7 @@ impl Default for ScriptRules {
             grace: Duration::from_secs(5),
             state: Duration::from_secs(30 * 24 * 3600),
             environment: Vec::new(),
+            confinement: Confinement::default(),
         }
     }
 }
@@ -218,7 +223,7 @@ fn optimizer(work: &Work) -> Result<Option<Map<String, Value>>, Refusal> {
 
 /// Tells a task's progress on.
 fn tell(task: &Assignment) -> impl FnMut(script::Progress) {
-    |script::Progress { done, message, metrics }| (task.progress)(Progress { done, message, metrics })
+    move |script::Progress { done, message, metrics }| (task.progress)(Progress { done, message, metrics })
 }
 
 /// The job's parameters.

@@ -1,5 +1,6 @@
 //! What the client's actors share: stores, paths, the trainer, each other's addresses. Holds no task state.
 
+use crate::admission::Admission;
 use crate::message::{ExecutorMsg, TaskManagerMsg, UplinkMsg};
 use crate::trainer::Trainer;
 use nsfl_actor::{Address, Directory, SendError, Supervisor};
@@ -21,6 +22,8 @@ pub struct SiteConfig {
     pub heartbeat: Duration,
     /// Folder of the tasks' working files.
     pub workspace: PathBuf,
+    /// Which tasks it takes.
+    pub admission: Admission,
     /// Does the tasks.
     pub trainer: Arc<dyn Trainer>,
     /// Data set name to its folder or file.

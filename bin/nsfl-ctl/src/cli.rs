@@ -24,6 +24,7 @@ Exit codes:
   3  the server cannot be reached
   4  no such job, client or namespace
   5  --timeout is over
+  6  the backup is damaged, not whole, or of a newer version
   130  interrupted";
 
 #[derive(Debug, Subcommand)]
@@ -60,11 +61,25 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Watch,
     },
+    /// Show a job: its state, who is awaited, and why clients failed, with tracebacks
+    Describe {
+        #[command(subcommand)]
+        what: Describe,
+    },
+    /// Show what the scripts of failed tasks have printed
+    Logs {
+        #[command(subcommand)]
+        what: Logs,
+    },
     /// Change the configuration
     Set {
         #[command(subcommand)]
         what: Set,
     },
+    /// Copy a running server's state into one file: jobs, models, the namespaces' files
+    Backup(Backup),
+    /// Put a backup into an empty data folder, on the server's machine, before the server is started
+    Restore(Restore),
     /// Ask whether the server is well
     Health,
     /// Show the versions of nsfl-ctl and of the server
@@ -107,6 +122,18 @@ pub(crate) enum Watch {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Describe {
+    /// A job
+    Job(DescribeJob),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Logs {
+    /// A job
+    Job(LogsJob),
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Set {
     /// The configuration of nsfl-ctl
     Config(Settings),
@@ -118,7 +145,7 @@ pub(crate) struct Source {
     /// Job document: .json, .yaml, .yml or .toml
     #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "workspace")]
     pub(crate) file: Option<PathBuf>,
-    /// Folder with job.json, job.yaml or job.toml, and perhaps model.safetensors
+    /// Folder with job.json, job.yaml or job.toml, and perhaps model.safetensors, scripts/ and extender.py
     #[arg(short = 'w', long, value_name = "FOLDER")]
     pub(crate) workspace: Option<PathBuf>,
 }
@@ -132,6 +159,12 @@ pub(crate) struct Submit {
     /// Initial model, a safetensors file: uploaded, and model_path set to it
     #[arg(short = 'm', long, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
+    /// Folder of the tasks' scripts: packed, uploaded, and scripts.path set to it
+    #[arg(short = 's', long, value_name = "FOLDER")]
+    pub(crate) scripts: Option<PathBuf>,
+    /// Script with broadcast, aggregate or finish: uploaded, and extender set to it
+    #[arg(short = 'e', long, value_name = "FILE")]
+    pub(crate) extender: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -181,6 +214,33 @@ pub(crate) struct WatchJob {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct DescribeJob {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    /// Only this round, instead of the newest and those that failed last
+    #[arg(long, value_name = "N")]
+    pub(crate) round: Option<u32>,
+    /// Instead of text
+    #[arg(short = 'o', long, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsJob {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    /// Only of this client
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    /// Only of this round
+    #[arg(long, value_name = "N")]
+    pub(crate) round: Option<u32>,
+    /// Go on with what fails from now, until the job ends
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Get {
     /// Instead of a table
     #[arg(short = 'o', long, global = true, value_name = "FORMAT")]
@@ -208,6 +268,21 @@ pub(crate) enum What {
     Namespace,
     /// The configuration of nsfl-ctl
     Config,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The file to be made
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// A file that `backup` has made
+    pub(crate) file: PathBuf,
+    /// The server's data_dir: empty, or not there
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data_dir: PathBuf,
 }
 
 /// What may be set. An empty text removes a value.
@@ -251,6 +326,9 @@ mod tests {
             "nsfl-ctl create job default -f job.yaml",
             "nsfl-ctl create job default -w folder -m model.safetensors --wait --timeout 60",
             "nsfl-ctl update job default -f job.json",
+            "nsfl-ctl create job default -f job.json -s scripts -e extender.py",
+            "nsfl-ctl describe job default digits --round 3 -o json",
+            "nsfl-ctl logs job default digits --client c1 --round 3 --follow",
             "nsfl-ctl start job default digits --wait",
             "nsfl-ctl stop job default -f job.json",
             "nsfl-ctl delete job default digits",
@@ -265,6 +343,8 @@ mod tests {
             "nsfl-ctl health --server http://h:1",
             "nsfl-ctl completion bash",
             "nsfl-ctl version",
+            "nsfl-ctl backup monday.tar --server http://h:1",
+            "nsfl-ctl restore monday.tar --data-dir server",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }
@@ -279,6 +359,7 @@ mod tests {
             "nsfl-ctl create job default -f a --timeout 3",
             "nsfl-ctl set config",
             "nsfl-ctl get jobs default -o xml",
+            "nsfl-ctl restore monday.tar",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

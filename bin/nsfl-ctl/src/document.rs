@@ -8,26 +8,37 @@ use std::path::{Path, PathBuf};
 
 /// Names a job document may have in a workspace.
 const IN_WORKSPACE: [&str; 4] = ["job.json", "job.yaml", "job.yml", "job.toml"];
-/// Name of the initial model in a workspace.
+/// Names in a workspace of the initial model, the tasks' scripts, the extender's script.
 const MODEL_IN_WORKSPACE: &str = "model.safetensors";
+const SCRIPTS_IN_WORKSPACE: &str = "scripts";
+const EXTENDER_IN_WORKSPACE: &str = "extender.py";
 
-/// A job document, and the initial model beside it.
+/// A job document, and what stands beside it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Document {
     /// The document, an object.
     pub(crate) json: Value,
     /// The workspace's model file, if it has one.
     pub(crate) model: Option<PathBuf>,
+    /// The workspace's folder of scripts, if it has one.
+    pub(crate) scripts: Option<PathBuf>,
+    /// The workspace's extender, if it has one.
+    pub(crate) extender: Option<PathBuf>,
 }
 
 impl Document {
     /// The document that `-f` or `-w` names.
     pub(crate) fn load(source: &Source) -> Result<Self, Fault> {
         match (&source.file, &source.workspace) {
-            (Some(file), _) => Ok(Self { json: parse(file)?, model: None }),
+            (Some(file), _) => Ok(Self { json: parse(file)?, model: None, scripts: None, extender: None }),
             (None, Some(folder)) => {
-                let model = folder.join(MODEL_IN_WORKSPACE);
-                Ok(Self { json: parse(&in_workspace(folder)?)?, model: model.is_file().then_some(model) })
+                let there = |name: &str, is: fn(&Path) -> bool| Some(folder.join(name)).filter(|path| is(path));
+                Ok(Self {
+                    json: parse(&in_workspace(folder)?)?,
+                    model: there(MODEL_IN_WORKSPACE, Path::is_file),
+                    scripts: there(SCRIPTS_IN_WORKSPACE, Path::is_dir),
+                    extender: there(EXTENDER_IN_WORKSPACE, Path::is_file),
+                })
             }
             (None, None) => Err(Fault::Usage("give the job document with -f FILE or -w FOLDER".into())),
         }
@@ -114,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_workspace_holds_one_document_and_perhaps_a_model() {
+    fn a_workspace_holds_one_document_and_perhaps_a_model_scripts_and_an_extender() {
         let folder = tempfile::tempdir().unwrap();
         let source = Source { file: None, workspace: Some(folder.path().to_owned()) };
         assert!(Document::load(&source).unwrap_err().to_string().contains("job.json"));
@@ -122,6 +133,12 @@ mod tests {
         assert_eq!(Document::load(&source).unwrap().model, None);
         fs::write(folder.path().join("model.safetensors"), "m").unwrap();
         assert_eq!(Document::load(&source).unwrap().model, Some(folder.path().join("model.safetensors")));
+        assert_eq!(Document::load(&source).unwrap().scripts, None);
+        fs::create_dir(folder.path().join("scripts")).unwrap();
+        fs::write(folder.path().join("extender.py"), "").unwrap();
+        let loaded = Document::load(&source).unwrap();
+        assert_eq!(loaded.scripts, Some(folder.path().join("scripts")));
+        assert_eq!(loaded.extender, Some(folder.path().join("extender.py")));
         fs::write(folder.path().join("job.toml"), "id = 'a'").unwrap();
         assert!(Document::load(&source).unwrap_err().to_string().contains("job.toml"));
     }

@@ -27,6 +27,9 @@ pub(crate) enum Fault {
     /// No such thing.
     #[error("{0}")]
     NotFound(String),
+    /// A backup that cannot be restored from.
+    #[error("{0}")]
+    Unusable(String),
     /// It took longer than `--timeout`.
     #[error("{0}")]
     TimedOut(String),
@@ -44,6 +47,7 @@ impl Fault {
             Fault::Unreachable { .. } => 3,
             Fault::NotFound(_) => 4,
             Fault::TimedOut(_) => 5,
+            Fault::Unusable(_) => 6,
         }
     }
 

@@ -5,23 +5,21 @@ use crate::document::{Document, job_id};
 use crate::fault::Fault;
 use crate::print::{result, talk};
 use crate::rest::{Rest, escaped};
-use crate::watch;
+use crate::{attach, watch};
 use nsfl_rest_model::{Events, Job};
-use serde_json::{Value, json};
-use std::fs::File;
-use std::path::Path;
+use serde_json::Value;
 use std::time::Duration;
 
 pub(crate) fn create(rest: &Rest, args: &WriteJob) -> Result<(), Fault> {
     let submit = &args.submit;
     let mut document = Document::load(&submit.source)?;
     let id = document.id()?.to_owned();
-    // A job of that name would lose its model before the server could refuse the new one.
-    if model(submit, &document).is_some() && exists(rest, &submit.namespace, &id)? {
+    // A job of that name would lose its files before the server could refuse the new one.
+    if attach::brings_files(submit, &document) && exists(rest, &submit.namespace, &id)? {
         let how = format!("job '{id}' exists in namespace '{}': update it, or give another id", submit.namespace);
         return Err(Fault::Refused(how));
     }
-    send_model(rest, submit, &mut document)?;
+    attach::send(rest, submit, &mut document)?;
     rest.change("POST", &jobs_path(&submit.namespace), &document.json)?;
     talk(&format!("job {}/{id} created", submit.namespace));
     if args.waiting.wait {
@@ -33,7 +31,7 @@ pub(crate) fn create(rest: &Rest, args: &WriteJob) -> Result<(), Fault> {
 pub(crate) fn update(rest: &Rest, submit: &Submit) -> Result<(), Fault> {
     let mut document = Document::load(&submit.source)?;
     let id = document.id()?.to_owned();
-    send_model(rest, submit, &mut document)?;
+    attach::send(rest, submit, &mut document)?;
     rest.change("PUT", &job_path(&submit.namespace, &id), &document.json)?;
     result(&format!("{}/{id}\n", submit.namespace))
 }
@@ -82,25 +80,4 @@ fn exists(rest: &Rest, namespace: &str, id: &str) -> Result<bool, Fault> {
 /// What comes after this event belongs to the run that is about to begin.
 fn last_event(rest: &Rest, namespace: &str, id: &str) -> Result<u64, Fault> {
     Ok(rest.get::<Events>(&format!("{}/events?limit=0", job_path(namespace, id)))?.last)
-}
-
-fn model<'a>(submit: &'a Submit, document: &'a Document) -> Option<&'a Path> {
-    submit.model.as_deref().or(document.model.as_deref())
-}
-
-/// Uploads the initial model, if one is given, and has the document name it.
-fn send_model(rest: &Rest, submit: &Submit, document: &mut Document) -> Result<(), Fault> {
-    let Some(path) = model(submit, document) else { return Ok(()) };
-    let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| Fault::file(path, "has no name that the server's storage could take"))?;
-    let id = document.id()?;
-    let file = File::open(path).map_err(|e| Fault::file(path, e))?;
-    if !file.metadata().is_ok_and(|about| about.is_file()) {
-        return Err(Fault::file(path, "is no file"));
-    }
-    let files = format!("/api/v1/namespaces/{}/files", escaped(&submit.namespace));
-    rest.upload(&format!("{files}/models/{}/{}", escaped(id), escaped(name)), &file)?;
-    talk(&format!("model {} uploaded", path.display()));
-    document.json["model_path"] = json!(format!("models/{id}/{name}"));
-    Ok(())
 }

@@ -1,8 +1,11 @@
 //! The command line: talks REST and nothing else. Results go to stdout, talk to stderr.
 
 mod actor_tree;
+mod attach;
+mod backup;
 mod cli;
 mod config;
+mod describe;
 mod document;
 mod fault;
 mod get;
@@ -50,6 +53,7 @@ fn run(cli: Cli) -> Result<(), Fault> {
             clap_complete::generate(shell, &mut Cli::command(), "nsfl-ctl", &mut script);
             print::result(&String::from_utf8_lossy(&script))
         }
+        Command::Restore(args) => backup::restore(&args),
         command => {
             let rest = Rest::new(config::load(&path)?.with_server(cli.server))?;
             ask(&rest, command)
@@ -66,8 +70,11 @@ fn ask(rest: &Rest, command: Command) -> Result<(), Fault> {
         Command::Delete { what: cli::Operate::Job(job) } => job::delete(rest, &job),
         Command::Get(get) => get::get(rest, get),
         Command::Watch { what: cli::Watch::Job(args) } => watch::job(rest, &args),
+        Command::Backup(args) => backup::take(rest, &args),
+        Command::Describe { what: cli::Describe::Job(args) } => describe::job(rest, &args),
+        Command::Logs { what: cli::Logs::Job(args) } => describe::logs(rest, &args),
         Command::Health => print::result(&format!("{}\n", rest.text("/api/v1/health")?.trim_end())),
         Command::Version => get::version(rest),
-        Command::Set { .. } | Command::Completion { .. } => unreachable!("done without a server"),
+        Command::Set { .. } | Command::Completion { .. } | Command::Restore(_) => unreachable!("done without a server"),
     }
 }

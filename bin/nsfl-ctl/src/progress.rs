@@ -27,6 +27,10 @@ struct Open {
     name: String,
     cohort: usize,
     awaited: BTreeSet<String>,
+    /// Those of them whose link has ended.
+    away: BTreeSet<String>,
+    /// What the awaited say of themselves.
+    said: BTreeMap<String, String>,
     deadline: Option<Time>,
 }
 
@@ -47,6 +51,10 @@ impl Progress {
                 self.answered(&fields);
                 None
             }
+            "task-progress" => {
+                self.progressed(&fields);
+                None
+            }
             "task-failed" => {
                 self.answered(&fields);
                 Some(format!("{}  {} failed: {}", fields.name(), fields.text("client"), fields.why()))
@@ -54,6 +62,14 @@ impl Progress {
             "update-refused" => {
                 self.answered(&fields);
                 Some(format!("{}  update of {} refused: {}", fields.name(), fields.text("client"), fields.why()))
+            }
+            "client-lost" => {
+                self.away(&fields, true);
+                Some(format!("{}  {} lost its link and is still awaited", fields.name(), fields.text("client")))
+            }
+            "client-back" => {
+                self.away(&fields, false);
+                Some(format!("{}  {} is back", fields.name(), fields.text("client")))
             }
             "round-closed" => {
                 self.open = None;
@@ -85,7 +101,12 @@ impl Progress {
         if open.awaited.is_empty() {
             return Some(format!("{}: all {} have answered", open.name.trim_end(), open.cohort));
         }
-        let awaited: Vec<&str> = open.awaited.iter().map(String::as_str).collect();
+        let shown = |client: &String| {
+            let link = if open.away.contains(client) { " (no link)" } else { "" };
+            let said = open.said.get(client).map(|words| format!(" {words}")).unwrap_or_default();
+            format!("{client}{said}{link}")
+        };
+        let awaited: Vec<String> = open.awaited.iter().map(shown).collect();
         let until = open.deadline.map(|at| format!(" until {} UTC", at.clock())).unwrap_or_default();
         Some(format!("{}: waiting for {}{until}", open.name.trim_end(), awaited.join(", ")))
     }
@@ -95,10 +116,30 @@ impl Progress {
         &self.reason
     }
 
+    fn away(&mut self, fields: &Fields<'_>, away: bool) {
+        if let (Some(open), Some(client)) = (&mut self.open, fields.0["client"].as_str()) {
+            if away {
+                open.away.insert(client.to_owned())
+            } else {
+                open.away.remove(client)
+            };
+        }
+    }
+
     fn answered(&mut self, fields: &Fields<'_>) {
         if let (Some(open), Some(client)) = (&mut self.open, fields.0["client"].as_str()) {
             open.awaited.remove(client);
         }
+    }
+
+    /// `40% (epoch 2)`, of the round that is open.
+    fn progressed(&mut self, fields: &Fields<'_>) {
+        let Some(open) = self.open.as_mut().filter(|open| open.name == fields.name()) else { return };
+        let Some(client) = fields.0["client"].as_str().filter(|client| open.awaited.contains(*client)) else { return };
+        let done = fields.0["done"].as_f64().map(|done| format!("{:.0}%", done * 100.0));
+        let message = fields.0["message"].as_str().filter(|message| !message.is_empty());
+        let words: Vec<String> = done.into_iter().chain(message.map(|message| format!("({message})"))).collect();
+        open.said.insert(client.to_owned(), words.join(" "));
     }
 
     fn closed(&mut self, fields: &Fields<'_>) -> String {
@@ -158,6 +199,8 @@ impl Fields<'_> {
             name: self.name(),
             cohort: awaited.len(),
             awaited,
+            away: BTreeSet::new(),
+            said: BTreeMap::new(),
             deadline: self.0["deadline_ms"].as_u64().map(|ms| Time(Timestamp(ms))),
         }
     }
@@ -201,8 +244,14 @@ mod tests {
             event("job-state", json!({"state": "RUNNING", "reason": "", "progress": 0})),
             event("run-started", json!({"run": 1})),
             event("round-opened", opened),
+            event(
+                "task-progress",
+                json!({"round": 1, "attempt": 1, "kind": "train", "client": "c2", "done": 0.4, "message": "epoch 2"})
+            ),
             event("update-accepted", of("c1")),
+            event("client-lost", of("c2")),
             event("task-failed", of("c3")),
+            event("client-back", of("c2")),
             event("update-accepted", of("c2")),
             closed(1, "train", json!({"accuracy": 0.5, "loss": 1.25})),
             event("job-state", json!({"state": "RUNNING", "reason": "", "progress": 50})),

@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use nsfl_rest_model::Answer;
 use serde::de::DeserializeOwned;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,8 @@ enum Kind {
     Plain,
     /// That a file is stored.
     Upload,
+    /// A large file, as it comes.
+    Download,
     /// Events as they come, for so long at most.
     Stream(Option<Duration>),
 }
@@ -72,8 +74,11 @@ impl Rest {
                 .root_certs(certificates(file)?.into());
             agent = agent.tls_config(tls.build());
         }
-        let login = config.user.as_ref().zip(config.password.as_ref());
-        let authorization = login.map(|(user, password)| format!("Basic {}", base64(&format!("{user}:{password}"))));
+        // a user without a password is a name: the author of the jobs that are submitted
+        let authorization = config.user.as_ref().map(|user| {
+            let password = config.password.as_deref().unwrap_or_default();
+            format!("Basic {}", base64(&format!("{user}:{password}")))
+        });
         Ok(Self { agent: agent.build().new_agent(), config, authorization })
     }
 
@@ -104,6 +109,17 @@ impl Rest {
         self.send("PUT", self.config.data_server(), path, Kind::Upload, file).map(drop)
     }
 
+    /// The same for bytes in memory.
+    pub(crate) fn upload_bytes(&self, path: &str, bytes: &[u8]) -> Result<(), Fault> {
+        self.send("PUT", self.config.data_server(), path, Kind::Upload, bytes).map(drop)
+    }
+
+    /// Streams a file of any size from the server.
+    pub(crate) fn download(&self, path: &str) -> Result<impl Read + use<>, Fault> {
+        let answer = self.send("GET", self.config.server(), path, Kind::Download, ())?;
+        Ok(answer.into_body().into_with_config().limit(u64::MAX).reader())
+    }
+
     /// Opens an event stream; `within`: its longest life.
     pub(crate) fn stream(&self, path: &str, within: Option<Duration>) -> Result<impl BufRead + use<>, Fault> {
         let answer = self.send("GET", self.config.server(), path, Kind::Stream(within), ())?;
@@ -122,6 +138,7 @@ impl Rest {
         let (accept, answer_within, life) = match kind {
             Kind::Plain => ("application/json", ANSWER_WITHIN, None),
             Kind::Upload => ("application/json", STORED_WITHIN, None),
+            Kind::Download => ("*/*", STORED_WITHIN, None),
             Kind::Stream(life) => ("text/event-stream", ANSWER_WITHIN, life),
         };
         let mut request = Request::builder().method(method).uri(format!("{server}{path}"));

@@ -1,7 +1,7 @@
 //! `check-config`: reads a configuration through all its layers, tries the certificates, prints what is in effect.
 
 use crate::cli::CheckArgs;
-use crate::exit;
+use crate::{confine, exit};
 use nsfl_config::{ClientConfig, ServerConfig, Tls};
 use nsfl_transport::Credentials;
 use serde_json::Map;
@@ -18,6 +18,7 @@ pub(crate) fn main(args: &CheckArgs) -> anyhow::Result<()> {
     } else {
         let config = ClientConfig::load(file, no_flags).map_err(wrong)?;
         print!("{}", config.describe());
+        confine::policy(&config)?;
         credentials(&config.tls)?
     };
     println!("# certificate: {}", credentials.identity());

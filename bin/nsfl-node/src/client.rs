@@ -2,13 +2,13 @@
 
 use crate::cli::ClientArgs;
 use crate::server::trainer;
-use crate::{check, exit, newer, node};
+use crate::{check, confine, exit, newer, node};
 use nsfl_actor::{Supervisor, now_ms};
 use nsfl_config::{ClientConfig, Count};
 use nsfl_messages::wire::{ClientInfo, EXPORT_TASKS, VERSION};
 use nsfl_store_posix::{PosixBlobStore, PosixConfig};
 use nsfl_store_sled::SledTaskStore;
-use nsfl_task_manager::{ProcessConfig, Processes, ScriptRules, SiteConfig, client_tree};
+use nsfl_task_manager::{Admission, ProcessConfig, Processes, ScriptRules, SiteConfig, client_tree};
 use nsfl_trainer::TrainerCommand;
 use nsfl_trainer::launch::{Cgroups, Launcher};
 use nsfl_transport::{Credentials, Export, Limits, Redial};
@@ -45,11 +45,19 @@ async fn start(config: &ClientConfig, credentials: Credentials) -> anyhow::Resul
     .map_err(exit::store)?;
     let tasks = SledTaskStore::open(config.data_dir.join("tasks")).map_err(exit::store)?;
     newer::refuse_tasks(&tasks).await?;
+    let processes = processes(config)?;
+    confine::sweep(&processes.launcher, &config.data_dir.join("workspace"));
+    let admission = Admission {
+        policy: confine::policy(config)?,
+        cap_resources: config.scripts.cap_resources,
+        sandboxed: processes.scripts.confinement.sandbox.is_some(),
+    };
     let site = SiteConfig {
+        admission,
         info: info(config, &credentials),
         heartbeat: config.heartbeat_ms.duration(),
         workspace: config.data_dir.join("workspace"),
-        trainer: Arc::new(Processes::new(processes(config))),
+        trainer: Arc::new(Processes::new(processes)),
         datasets: config.datasets.clone(),
         blobs: Arc::new(blobs),
         tasks: Arc::new(tasks),
@@ -71,11 +79,11 @@ async fn start(config: &ClientConfig, credentials: Credentials) -> anyhow::Resul
     Supervisor::start(client_tree(site, connection)).await.map_err(|failure| exit::failure(&failure, 1))
 }
 
-fn processes(config: &ClientConfig) -> ProcessConfig {
+fn processes(config: &ClientConfig) -> anyhow::Result<ProcessConfig> {
     const MB: u64 = 1_000_000;
     let (scripts, builtin) = (&config.scripts, trainer());
     let mb = |count: Count| u64::from(count.get()) * MB;
-    ProcessConfig {
+    Ok(ProcessConfig {
         torchscript: beside(&builtin.program, &config.runtime.torchscript.command),
         launcher: Launcher {
             program: builtin.program.clone(),
@@ -95,8 +103,9 @@ fn processes(config: &ClientConfig) -> ProcessConfig {
             grace: scripts.grace_ms.duration(),
             state: Duration::from_secs(u64::from(scripts.state_days.get()) * 24 * 3600),
             environment: scripts.environment.clone(),
+            confinement: confine::confinement(config)?,
         },
-    }
+    })
 }
 
 /// A program by its name, beside this one where it is there, else on `PATH`.

@@ -1,9 +1,11 @@
 //! The daemon, one per machine: the composition root of server and client, and the commands around them.
 //! Only here is it known which backend stands behind a store. Every decision is elsewhere.
 
+mod backup;
 mod check;
 mod cli;
 mod client;
+mod confine;
 mod exit;
 mod fsck;
 mod newer;

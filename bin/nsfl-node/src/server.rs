@@ -3,6 +3,7 @@
 //! ```text
 //! server ─┬─ selector
 //!         ├─ core ─┬─ jobs ── <namespace>/<job> ─┬─ aggregator
+//!         │        │                             ├─ extender, when the job has one
 //!         │        │                             └─ coordinator
 //!         │        └─ scheduler
 //!         ├─ gateway ─┬─ sessions ── <client>
@@ -14,15 +15,16 @@
 //! coordinator again. The gateway listens after the coordinators are there, so that a client that comes back finds
 //! its job.
 
+use crate::backup::Backups;
 use crate::cli::ServerArgs;
 use crate::sweeper::{Sweeper, SweeperArgs};
 use crate::{check, exit, newer, node};
 use nsfl_actor::{Address, ChildSpec, Directory, GiveUp, Restart, Strategy, Supervisor, SupervisorSpec};
 use nsfl_api_server::{ApiServer, ApiServerArgs};
 use nsfl_config::ServerConfig;
-use nsfl_coordinator::{CoordinatorStarter, Surroundings};
+use nsfl_coordinator::{CoordinatorStarter, ExtenderConfig, Surroundings};
 use nsfl_gateway::{GatewayConfig, gateway_tree};
-use nsfl_messages::{CoordinatorMsg, GatewayMsg, SchedulerMsg, SelectorMsg};
+use nsfl_messages::{CoordinatorMsg, GatewayMsg, LiveEvent, SchedulerMsg, SelectorMsg};
 use nsfl_scheduler::{Scheduler, SchedulerArgs};
 use nsfl_selector::{Selector, SelectorArgs};
 use nsfl_store::{BlobStore, JobStore};
@@ -34,15 +36,17 @@ use nsfl_types::JobKey;
 use nsfl_workflow::RetryPolicy;
 use serde_json::json;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 /// Room in a role's mailbox: above it senders wait or are told that it is full.
 const MAILBOX: usize = 4096;
 /// Upper bound for looking at the tree.
 const OBSERVE: Duration = Duration::from_secs(2);
+/// Live events that a slow reader of a stream may be behind; older ones it misses.
+const LIVE: usize = 256;
 
 pub(crate) fn main(args: ServerArgs) -> anyhow::Result<()> {
     let config = ServerConfig::load(args.config.as_deref(), args.flags())
@@ -56,6 +60,16 @@ pub(crate) fn main(args: ServerArgs) -> anyhow::Result<()> {
         let fold = async { Ok(started.store.fold_log().await?) };
         node::live(started.root, ready, &args.node, shutdown, fold).await
     })
+}
+
+/// A restore that was interrupted has left a part of the state.
+fn refuse_unfinished(data_dir: &Path) -> anyhow::Result<()> {
+    let left = data_dir.join(nsfl_backup::UNFINISHED);
+    if left.exists() {
+        let how = "a restore was interrupted: empty the data folder and restore again";
+        return Err(exit::coded(exit::DAMAGED, format!("{}: {how}", left.display())));
+    }
+    Ok(())
 }
 
 struct Started {
@@ -74,10 +88,12 @@ struct Addresses {
     coordinators: Directory<JobKey, CoordinatorMsg>,
     jobs: Supervisor,
     root: Supervisor,
+    live: broadcast::Sender<LiveEvent>,
 }
 
 async fn start(config: ServerConfig) -> anyhow::Result<Started> {
     let credentials = check::server_credentials(&config)?;
+    refuse_unfinished(&config.data_dir)?;
     let database =
         Arc::new(SqliteJobStore::open(config.data_dir.join("nsfl.sqlite"), config.store.fsync).map_err(exit::store)?);
     newer::refuse_jobs(database.as_ref()).await?;
@@ -90,6 +106,7 @@ async fn start(config: ServerConfig) -> anyhow::Result<Started> {
         })
         .map_err(exit::store)?,
     );
+    let backups = Backups::new(&config.data_dir, database.clone(), blobs.clone())?;
     let storage = config.data_dir.join("storage");
     for namespace in &config.namespaces {
         std::fs::create_dir_all(storage.join(namespace.as_str()))?;
@@ -102,6 +119,7 @@ async fn start(config: ServerConfig) -> anyhow::Result<Started> {
         coordinators: Directory::new(),
         jobs: Supervisor::unbound("core/jobs"),
         root: Supervisor::unbound("server"),
+        live: broadcast::channel(LIVE).0,
     };
     let (link, mut link_address) = watch::channel(None);
     let root = SupervisorSpec::new("server")
@@ -109,8 +127,8 @@ async fn start(config: ServerConfig) -> anyhow::Result<Started> {
         .child(selector(&config, &addresses))
         .child(core(&config, &addresses, &store, &blobs, storage.clone()))
         .child(gateway(&config, &addresses, &blobs, credentials, link))
-        .child(sweeper(&blobs))
-        .child(api_server(&config, &addresses, &store, storage));
+        .child(sweeper(&blobs, &backups))
+        .child(api_server(&config, &addresses, &store, backups, storage));
     let root = Supervisor::start(root).await.map_err(|failure| exit::failure(&failure, 1))?;
     let link = link_address.wait_for(Option::is_some).await?.map_or_else(String::new, |a: SocketAddr| a.to_string());
     let api = addresses.api.observe(OBSERVE).await;
@@ -140,11 +158,19 @@ fn core(
         storage: storage.clone(),
         scratch: config.data_dir.join("scratch"),
         trainer: trainer(),
+        link_grace: config.link.unreachable_ms.duration(),
         retry: RetryPolicy {
             max_attempts: config.rounds.retry_attempts.get(),
             backoff_base_ms: config.rounds.retry_base_ms.get(),
             backoff_max_ms: config.rounds.retry_max_ms.get(),
         },
+        extender: ExtenderConfig {
+            enabled: config.extender.enabled,
+            python: config.extender.python.clone().into(),
+            timeout: config.extender.timeout_ms.duration(),
+            memory_bytes: config.extender.memory_bytes.get(),
+        },
+        live: live(addresses.live.clone()),
     };
     let starter = CoordinatorStarter::new(addresses.jobs.clone(), addresses.coordinators.clone(), surroundings);
     let jobs = SupervisorSpec::new("jobs")
@@ -198,12 +224,19 @@ fn gateway(
     ChildSpec::supervisor(gateway_tree(args, &addresses.gateway), Restart::Permanent)
 }
 
-fn sweeper(blobs: &Arc<dyn BlobStore>) -> ChildSpec {
-    let args = SweeperArgs { blobs: blobs.clone(), every: Duration::from_secs(2), idle: Duration::from_secs(600) };
+fn sweeper(blobs: &Arc<dyn BlobStore>, backups: &Backups) -> ChildSpec {
+    let (every, idle) = (Duration::from_secs(2), Duration::from_secs(600));
+    let args = SweeperArgs { blobs: blobs.clone(), sweeping: backups.sweeping(), every, idle };
     ChildSpec::role::<Sweeper>("sweeper", &Address::new("sweeper", 16), args, Restart::Permanent)
 }
 
-fn api_server(config: &ServerConfig, addresses: &Addresses, store: &Arc<dyn JobStore>, storage: PathBuf) -> ChildSpec {
+fn api_server(
+    config: &ServerConfig,
+    addresses: &Addresses,
+    store: &Arc<dyn JobStore>,
+    backups: Backups,
+    storage: PathBuf,
+) -> ChildSpec {
     let root = addresses.root.clone();
     let tls = config.rest.tls.as_ref();
     let args = ApiServerArgs {
@@ -213,9 +246,14 @@ fn api_server(config: &ServerConfig, addresses: &Addresses, store: &Arc<dyn JobS
         selector: addresses.selector.clone(),
         coordinators: addresses.coordinators.clone(),
         store: store.clone(),
+        live: addresses.live.clone(),
         observe: Arc::new(move || {
             let root = root.clone();
             Box::pin(async move { root.observe(OBSERVE).await })
+        }),
+        backup: Arc::new(move || {
+            let backups = backups.clone();
+            Box::pin(async move { backups.take().await })
         }),
         storage,
         namespaces: config.namespaces.clone(),
@@ -227,8 +265,16 @@ fn api_server(config: &ServerConfig, addresses: &Addresses, store: &Arc<dyn JobS
     ChildSpec::role::<ApiServer>("api-server", &addresses.api, args, Restart::Permanent)
 }
 
-/// This program again, as a trainer.
+/// To those who watch; without any it goes nowhere.
+fn live(watchers: broadcast::Sender<LiveEvent>) -> nsfl_messages::Live {
+    Arc::new(move |event| drop(watchers.send(event)))
+}
+
+/// This program again, as a trainer. It starts no others and ends with its standard input: it needs no warden.
 pub(crate) fn trainer() -> TrainerCommand {
-    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("nsfl-node"));
-    TrainerCommand { program, args: vec!["trainer".into()] }
+    TrainerCommand { program: this_program(), args: vec!["trainer".into()] }
+}
+
+fn this_program() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("nsfl-node"))
 }

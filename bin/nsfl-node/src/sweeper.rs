@@ -5,10 +5,13 @@ use nsfl_store::{BlobStore, SweepReport};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 #[derive(Clone)]
 pub(crate) struct SweeperArgs {
     pub(crate) blobs: Arc<dyn BlobStore>,
+    /// Held by who needs that nothing is removed for a moment.
+    pub(crate) sweeping: Arc<Mutex<()>>,
     pub(crate) every: Duration,
     /// Partial uploads untouched for this long are given up.
     pub(crate) idle: Duration,
@@ -36,6 +39,7 @@ impl Role for Sweeper {
     }
 
     async fn handle(&mut self, SweeperMsg::Sweep: SweeperMsg, ctx: &Context<SweeperMsg>) -> Result<Next, Failure> {
+        let _sweeping = self.args.sweeping.lock().await;
         let swept = self.args.blobs.sweep(self.args.idle).await?;
         if swept != SweepReport::default() {
             tracing::debug!(blobs = swept.blobs, partials = swept.partials, bytes = swept.bytes, "blobs swept");

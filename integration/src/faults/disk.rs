@@ -1,4 +1,4 @@
-//! Rows that fail a disk: full, read-only, torn at the end of a log, flipped bits.
+//! Rows that fail a disk: full, read-only, torn at the end of a log, flipped bits. Those of the database file are `database`'s.
 
 use super::story::Story;
 use super::table::SKIPPED;
@@ -34,7 +34,7 @@ pub(super) fn rows() -> Vec<Row> {
         story.restart(Place::Client(1), &[]).map(drop)
     });
     damage("a bit of a stored update flips: its client is asked again", server, |story, _, _| {
-        flip(&update(&data(story, Place::Server).join("blobs"))?)?;
+        flip(&held(&data(story, Place::Server).join("blobs"), "updates")?)?;
         story.restart(Place::Server, &[]).map(drop)
     });
     damage("a bit of the database's log flips: what was committed after it is done again", server, |story, _, _| {
@@ -121,30 +121,35 @@ fn tear(file: &Path, bytes: u64) -> anyhow::Result<()> {
 }
 
 /// Flips the lowest bit of a byte in the middle.
-fn flip(file: &Path) -> anyhow::Result<()> {
+pub(super) fn flip(file: &Path) -> anyhow::Result<()> {
+    let len = std::fs::metadata(file)?.len();
+    flip_at(file, len / 2)
+}
+
+/// Flips the lowest bit of this byte.
+pub(super) fn flip_at(file: &Path, at: u64) -> anyhow::Result<()> {
     let mut permissions = std::fs::metadata(file)?.permissions();
     #[allow(clippy::permissions_set_readonly_false, reason = "a file of the test's own")]
     permissions.set_readonly(false);
     std::fs::set_permissions(file, permissions)?;
     let opened = File::options().read(true).write(true).open(file)?;
-    let at = opened.metadata()?.len() / 2;
     let mut byte = [0];
     opened.read_exact_at(&mut byte, at)?;
     Ok(opened.write_all_at(&[byte[0] ^ 1], at)?)
 }
 
-/// An update that the coordinator holds.
-fn update(blobs: &Path) -> anyhow::Result<PathBuf> {
+/// A blob that the coordinator holds: one of its `models` or `updates`.
+pub(super) fn held(blobs: &Path, what: &str) -> anyhow::Result<PathBuf> {
     let mut folders = vec![blobs.join("refs")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder)? {
             let path = entry?.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if folder.to_string_lossy().contains("updates") {
+            } else if folder.ends_with(what) {
                 return Ok(path);
             }
         }
     }
-    anyhow::bail!("the server holds no update")
+    anyhow::bail!("the server holds none of its {what}")
 }

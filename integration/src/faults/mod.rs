@@ -2,9 +2,11 @@
 //! undisturbed run's. `cargo xtask faults` runs it and writes docs/reliability.md. Holds no fault itself but the rows'
 //! order; processes are failed at the points of `nsfl-fault-point`, everything else from outside.
 
+mod database;
 mod disk;
 mod expected;
 mod network;
+mod packets;
 mod processes;
 mod story;
 mod table;
@@ -26,7 +28,7 @@ pub struct Ground {
 
 /// One row of the matrix.
 pub struct Row {
-    /// What is failed: `server`, `client`, `executor`, `all at once`, `twice`, `clock`, `network`, `disk`.
+    /// What is failed: `server`, `client`, `executor`, `all at once`, `twice`, `clock`, `network`, `packets`, `disk`.
     pub group: &'static str,
     /// Where and how.
     pub name: String,
@@ -67,6 +69,8 @@ impl Row {
 pub fn rows() -> Vec<Row> {
     let mut rows = processes::rows();
     rows.extend(network::rows());
+    rows.extend(packets::rows());
     rows.extend(disk::rows());
+    rows.extend(database::rows());
     rows
 }

@@ -51,7 +51,7 @@ fn begin(ground: &Ground) -> anyhow::Result<(Story, Arc<Proxy>, String)> {
 }
 
 /// Whether the second round is open.
-fn is_time(story: &Story) -> bool {
+pub(super) fn is_time(story: &Story) -> bool {
     story.last.as_ref().is_some_and(|(_, event)| event.fields["round"].as_u64().is_some_and(|round| round >= 2))
 }
 

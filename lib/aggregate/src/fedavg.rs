@@ -4,7 +4,7 @@
 //! every wᵢ as 1 instead of the sample count. Integer tensors take the members' maximum. Keeps no state.
 
 use crate::{AggregateError, fixed};
-use nsfl_tensor::{Layout, UpdateFacts};
+use nsfl_tensor::{Layout, TensorSpec, UpdateFacts};
 
 /// The largest weight an update may have.
 pub const MAX_WEIGHT: f64 = 1e9;
@@ -41,8 +41,8 @@ pub struct Plan {
     weights: Vec<f64>,
     /// Per tensor: every term is multiplied by 2 to this power.
     scales: Vec<i32>,
-    /// η / Σ w.
-    factor: f64,
+    /// Per tensor, what the weighted sum is multiplied by: η / Σ w.
+    factors: Vec<f64>,
 }
 
 /// Checks a member's weight when it arrives.
@@ -59,22 +59,10 @@ impl FedAvg {
     /// # Errors
     /// No members, a weight or learning rate out of range, or facts of another model.
     pub fn plan(&self, base: &Layout, members: &[MemberFacts]) -> Result<Plan, AggregateError> {
-        if members.is_empty() {
-            return Err(AggregateError::NoMembers);
-        }
-        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
-            return Err(AggregateError::BadLearningRate(self.learning_rate));
-        }
-        let tensors = base.tensors().len();
-        if members.iter().any(|m| m.facts.tensors() != tensors) {
-            return Err(AggregateError::Mismatch("a member's facts are not of the base model"));
-        }
-        members.iter().try_for_each(|m| check_weight(m.weight))?;
+        check(base, members, self.learning_rate)?;
         let weights = self.weights(members);
-        let bounds = |i: usize| weights.iter().zip(members).map(move |(w, m)| (*w, m.facts.max_abs(i)));
-        let scales = (0..tensors).map(|i| fixed::scale(bounds(i), members.len())).collect();
         let factor = self.learning_rate / ordered_sum(&weights);
-        Ok(Plan { layout: base.clone(), scales, factor, weights })
+        Ok(Plan::new(base, members, weights, |_| factor))
     }
 
     fn weights(&self, members: &[MemberFacts]) -> Vec<f64> {
@@ -88,7 +76,34 @@ impl FedAvg {
     }
 }
 
+/// Whether this round can be planned at all.
+pub(crate) fn check(base: &Layout, members: &[MemberFacts], learning_rate: f64) -> Result<(), AggregateError> {
+    if members.is_empty() {
+        return Err(AggregateError::NoMembers);
+    }
+    if !(learning_rate.is_finite() && learning_rate > 0.0) {
+        return Err(AggregateError::BadLearningRate(learning_rate));
+    }
+    if members.iter().any(|m| m.facts.tensors() != base.tensors().len()) {
+        return Err(AggregateError::Mismatch("a member's facts are not of the base model"));
+    }
+    members.iter().try_for_each(|m| check_weight(m.weight))
+}
+
 impl Plan {
+    /// `weights` are below 2; `factor` tells of each tensor what the sum of weighted terms is multiplied by.
+    pub(crate) fn new(
+        base: &Layout,
+        members: &[MemberFacts],
+        weights: Vec<f64>,
+        factor: impl Fn(&TensorSpec) -> f64,
+    ) -> Self {
+        let bounds = |i: usize| weights.iter().zip(members).map(move |(w, m)| (*w, m.facts.max_abs(i)));
+        let scales = (0..base.tensors().len()).map(|i| fixed::scale(bounds(i), members.len())).collect();
+        let factors = base.tensors().iter().map(factor).collect();
+        Self { layout: base.clone(), scales, factors, weights }
+    }
+
     /// The base model's layout.
     #[must_use]
     pub fn layout(&self) -> &Layout {
@@ -111,7 +126,7 @@ impl Plan {
     /// What the finished whole-number sum of a tensor is multiplied by.
     pub(crate) fn factor(&self, tensor: usize) -> f64 {
         let scale = self.scales[tensor];
-        self.factor * fixed::exp2(-(scale / 2)) * fixed::exp2(scale / 2 - scale)
+        self.factors[tensor] * fixed::exp2(-(scale / 2)) * fixed::exp2(scale / 2 - scale)
     }
 }
 

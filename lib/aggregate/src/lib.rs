@@ -8,9 +8,11 @@ mod error;
 mod fedavg;
 mod fixed;
 mod partial;
+mod scaffold;
 mod stream;
 
 pub use error::AggregateError;
 pub use fedavg::{FedAvg, MAX_WEIGHT, MemberFacts, Plan, check_weight};
 pub use partial::Partial;
+pub use scaffold::{CONTROL_PREFIX, Scaffold, is_control, with_controls, without_controls};
 pub use stream::{Block, aggregate};

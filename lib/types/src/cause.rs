@@ -40,6 +40,15 @@ impl Cause {
     }
 }
 
+impl Cause {
+    /// The traceback's last line, where the exception stands; without a traceback the log's.
+    #[must_use]
+    pub fn last_line(&self) -> Option<&str> {
+        let text = self.traceback.as_deref().filter(|text| !text.trim().is_empty()).unwrap_or(&self.log);
+        text.lines().rev().map(str::trim_end).find(|line| !line.is_empty())
+    }
+}
+
 fn last_bytes(text: &str) -> &str {
     let Some(cut) = text.len().checked_sub(Cause::MAX_TEXT).filter(|cut| *cut > 0) else { return text };
     let start = (cut..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
@@ -53,6 +62,17 @@ fn last_bytes(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_line_is_that_of_the_traceback_or_of_the_log() {
+        let of = |traceback: Option<&str>, log: &str| {
+            let cause = Cause { traceback: traceback.map(Into::into), log: log.into(), ..Cause::default() };
+            cause.last_line().map(str::to_owned)
+        };
+        assert_eq!(of(Some("Traceback:\n  x\nValueError: no\n\n"), "log").as_deref(), Some("ValueError: no"));
+        assert_eq!(of(None, "a\nb").as_deref(), Some("b"));
+        assert_eq!(of(Some(" "), ""), None);
+    }
 
     #[test]
     fn a_long_text_keeps_its_last_whole_lines_and_a_short_one_all() {

@@ -15,8 +15,9 @@ pub use cause::Cause;
 pub use code::{Code, Refusal};
 pub use id::{ClientId, IdError, JobId, JobKey, Namespace};
 pub use job::{
-    AggregatorDocument, AggregatorSpec, HyperDocument, HyperParameters, JobDocument, JobError, JobSpec, JobState,
-    JobStatus, ModelSource, OneOrMany, Quorum, Redundancy, Resource, ResourceDocument, Runtime,
+    AggregatorDocument, AggregatorSpec, ExtenderDocument, ExtenderSpec, HyperDocument, HyperParameters, JobDocument,
+    JobError, JobSpec, JobState, JobStatus, ModelSource, OneOrMany, OptimizerSpec, Quorum, Redundancy, Resource,
+    ResourceDocument, Runtime, ScriptsDocument, ScriptsSpec,
 };
 pub use metrics::Metrics;
 pub use task::{TaskKey, TaskKind, seed_for};

@@ -13,6 +13,8 @@ mod task;
 
 pub use job::{JobEffect, JobInput, JobMachine, NotAllowed, Operation, allowed};
 pub use round::{MemberState, RoundId, RoundInput, RoundMachine, RoundOutcome, RoundRules, UpdateRef};
-pub use run::{Evaluated, Member, RetryPolicy, RunEffect, RunInput, RunMachine, RunPhase, RunPlan, RunView};
+pub use run::{
+    Evaluated, Member, Needs, Packages, RetryPolicy, RunEffect, RunInput, RunMachine, RunPhase, RunPlan, RunView,
+};
 pub use snapshot::SnapshotError;
 pub use task::{Outcome, Report, TaskEffect, TaskInput, TaskMachine, TaskOrder, TaskPhase};

@@ -8,12 +8,13 @@ mod steps;
 mod tests;
 mod view;
 
-pub use message::{Member, RunEffect, RunInput};
+pub use message::{Member, Needs, Packages, RunEffect, RunInput};
 pub use plan::{RetryPolicy, RunPlan};
 pub use view::RunView;
 
 use crate::round::{RoundInput, RoundMachine};
 use crate::snapshot::{self, SnapshotError};
+use message::{Broadcast, Extension};
 use nsfl_types::{BlobRef, ClientId, Code, TaskKey, TaskKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,14 @@ pub struct RunMachine {
     failures: u32,
     model: Option<BlobRef>,
     evaluated: Option<Evaluated>,
+    #[serde(default, skip_serializing_if = "Packages::is_empty")]
+    packages: Packages,
+    /// Of the round at work or the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    broadcast: Option<Broadcast>,
+    /// Of the last round that was summed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extension: Option<Extension>,
     /// The round opened last. It is kept when it is over, to answer those who ask again.
     opened: Option<RoundMachine>,
 }
@@ -81,6 +90,9 @@ impl RunMachine {
             failures: 0,
             model: None,
             evaluated: None,
+            packages: Packages::default(),
+            broadcast: None,
+            extension: None,
             opened: None,
         }
     }
@@ -91,10 +103,25 @@ impl RunMachine {
         match input {
             RunInput::Begin { initial } => self.begin(initial, effects),
             RunInput::ModelReady { model } => self.model_ready(model, effects),
+            RunInput::Packed { packages } if self.phase == RunPhase::Initialising => self.packages = packages,
             RunInput::ModelFailed { code, reason } if self.phase == RunPhase::Initialising => {
                 self.fail(code, format!("no initial model: {reason}"), effects);
             }
+            RunInput::PackFailed { code, reason } if self.phase == RunPhase::Initialising => {
+                self.fail(code, reason, effects);
+            }
+            RunInput::Packed { .. } | RunInput::PackFailed { .. } => {}
             RunInput::ModelFailed { .. } | RunInput::Tick => {}
+            RunInput::Broadcast { round, attempt, inputs } => {
+                if self.is_selecting(round, attempt, TaskKind::Train) {
+                    self.broadcast(round, inputs, effects);
+                }
+            }
+            RunInput::BroadcastFailed { round, attempt, code, reason } => {
+                if self.is_selecting(round, attempt, TaskKind::Train) {
+                    self.not_broadcast(now, code, &reason, effects);
+                }
+            }
             RunInput::CohortSelected { round, attempt, kind, clients } => {
                 if self.is_selecting(round, attempt, kind) {
                     self.open_round(now, clients, effects);
@@ -123,6 +150,11 @@ impl RunMachine {
                 self.reconcile(&client, &tasks, effects);
                 if matches!(self.phase, RunPhase::Pausing { for_clients: true, .. }) {
                     self.try_again(effects);
+                }
+            }
+            RunInput::Extended { round, attempt, parameters, metrics } => {
+                if self.is_aggregating(round, attempt) {
+                    self.extension = Some(Extension { round, parameters, metrics });
                 }
             }
             RunInput::Aggregated { round, attempt, model } => {
@@ -214,17 +246,45 @@ impl RunMachine {
         snapshot::decode("run machine", bytes)
     }
 
-    /// The blobs it cannot go on without: its model, and the updates it has accepted for the sum that is still to be
-    /// made. None once it is over.
+    /// The blobs it cannot go on without. None once it is over.
     #[must_use]
-    pub fn needs(&self) -> (Option<BlobRef>, Vec<BlobRef>) {
+    pub fn needs(&self) -> Needs {
         if self.is_over() {
-            return (None, Vec::new());
+            return Needs::default();
         }
         let collects = matches!(self.phase, RunPhase::Collecting | RunPhase::Aggregating { .. });
         let round = self.current_round().filter(|round| collects && round.id().kind == TaskKind::Train);
-        let updates = round.iter().flat_map(|round| round.accepted()).filter_map(|member| member.update.blob).collect();
-        (self.model, updates)
+        let accepted = round.into_iter().flat_map(RoundMachine::accepted);
+        Needs {
+            model: self.model,
+            updates: accepted.flat_map(|member| [member.update.blob, member.update.extra]).flatten().collect(),
+            packages: [self.packages.scripts, self.packages.extender].into_iter().flatten().collect(),
+            inputs: self.broadcast.as_ref().and_then(|broadcast| broadcast.inputs),
+        }
+    }
+
+    /// What the job brought along.
+    #[must_use]
+    pub fn packages(&self) -> &Packages {
+        &self.packages
+    }
+
+    /// Whether the extender was asked what to send along with the tasks of the round.
+    #[must_use]
+    pub fn has_broadcast(&self, round: u32) -> bool {
+        self.broadcast.as_ref().is_some_and(|broadcast| broadcast.round == round)
+    }
+
+    /// What the extender sends along with the tasks of the round.
+    #[must_use]
+    pub fn inputs(&self, round: u32) -> Option<BlobRef> {
+        self.broadcast.as_ref().filter(|broadcast| broadcast.round == round)?.inputs
+    }
+
+    /// What the extender kept for its next broadcast: a JSON object.
+    #[must_use]
+    pub fn kept_parameters(&self) -> Option<&str> {
+        self.extension.as_ref()?.parameters.as_deref()
     }
 
     /// The opened round, if it is the attempt at work.

@@ -194,6 +194,20 @@ pub(crate) fn path<'de, D: Deserializer<'de>>(d: D) -> Result<PathBuf, D::Error>
     Ok(path.relative())
 }
 
+/// As `path`, in place of no path at all.
+pub(crate) fn optional_path<'de, D: Deserializer<'de>>(d: D) -> Result<Option<PathBuf>, D::Error> {
+    path(d).map(Some)
+}
+
+/// Paths; relative ones in a file are relative to that file.
+pub(crate) fn paths<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<PathBuf>, D::Error> {
+    let paths = Vec::<RelativePathBuf>::deserialize(d)?;
+    if paths.iter().any(|path| path.original().as_os_str().is_empty()) {
+        return Err(D::Error::custom("has an empty item: a path is expected"));
+    }
+    Ok(paths.into_iter().map(|path| path.relative()).collect())
+}
+
 pub(crate) fn listen<'de, D: Deserializer<'de>>(d: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(d)?;
     text.parse()

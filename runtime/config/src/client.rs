@@ -1,7 +1,7 @@
 //! What a client's configuration holds, with every default. Not its identity: that is in the certificate.
 
 use crate::checked::{self, Check, constant};
-use crate::{Bytes, ConfigError, Count, Millis, Runtimes, Scripts, ServerAddress, Store, Tls, datasets, load};
+use crate::{Bytes, ConfigError, Count, Millis, Runtimes, Sandbox, Scripts, ServerAddress, Store, Tls, datasets, load};
 use nsfl_telemetry::LogConfig;
 use nsfl_types::Runtime;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,12 @@ pub struct ClientConfig {
     /// Tasks that run a script.
     #[serde(default, deserialize_with = "checked::section")]
     pub scripts: Scripts,
+    /// What scripts see of the machine.
+    #[serde(default)]
+    pub sandbox: Sandbox,
+    /// The site's policy, a file of its own; read again for each task. Default none: the server may ask for anything.
+    #[serde(default, deserialize_with = "checked::optional_path", skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PathBuf>,
     /// Trainers that are programs of their own.
     #[serde(default)]
     pub runtime: Runtimes,

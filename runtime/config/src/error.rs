@@ -29,6 +29,14 @@ pub enum ConfigError {
         /// Line, column and what was expected.
         source: serde_json::Error,
     },
+    /// The site's policy says something that is no policy.
+    #[error("policy: file {}: {problem}", path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// Line and key, and what was expected.
+        problem: String,
+    },
     /// A value cannot be accepted.
     #[error("configuration: {place}: {key}: {problem}")]
     Value {

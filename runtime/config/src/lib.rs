@@ -19,6 +19,8 @@ mod client;
 mod datasets;
 mod error;
 mod load;
+mod policy;
+mod sandbox;
 mod scripts;
 mod server;
 
@@ -26,8 +28,10 @@ pub use checked::{Bytes, Count, Millis, ServerAddress};
 pub use client::{ClientConfig, ClientLimits, ClientLink, ResourceLimits};
 pub use error::ConfigError;
 pub use load::{NO_FLAGS, PREFIX};
+pub use policy::{Maximum, Policy};
+pub use sandbox::{Sandbox, SandboxMode};
 pub use scripts::{Runtimes, Scripts, TrainerProgram};
-pub use server::{Limits, Link, Rest, RestTls, Rounds, ServerConfig};
+pub use server::{Extender, Limits, Link, Rest, RestTls, Rounds, ServerConfig};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

@@ -20,6 +20,16 @@ pub struct Scripts {
     pub unpacked_mb: Count,
     /// What a script may put for the job's extender. Default 64 MB.
     pub extra_mb: Count,
+    /// The largest file a script may write. Default 10000 MB.
+    pub file_mb: Count,
+    /// Processes and threads of one task. Default 4096.
+    pub processes: Count,
+    /// Open files of one process. Default 65536, or what the daemon itself may open.
+    pub open_files: Count,
+    /// Processor seconds of one task; 0: no limit but its time. Default 0.
+    pub cpu_seconds: u32,
+    /// A task that asks for more than `[resource]` has in all gets that, in place of being refused. Default false.
+    pub cap_resources: bool,
     /// From the request to end until it is killed. Default 5 s.
     pub grace_ms: Millis,
     /// What a script keeps between rounds is removed when unused for so long. Default 30 days.
@@ -38,6 +48,11 @@ impl Default for Scripts {
             package_mb: constant!(Count, 64),
             unpacked_mb: constant!(Count, 1_000),
             extra_mb: constant!(Count, 64),
+            file_mb: constant!(Count, 10_000),
+            processes: constant!(Count, 4_096),
+            open_files: constant!(Count, 65_536),
+            cpu_seconds: 0,
+            cap_resources: false,
             grace_ms: constant!(Millis, 5_000),
             state_days: constant!(Count, 30),
             environment: Vec::new(),

@@ -44,6 +44,9 @@ pub struct ServerConfig {
     /// Failed rounds.
     #[serde(default, deserialize_with = "checked::section")]
     pub rounds: Rounds,
+    /// Functions of jobs that run on the server.
+    #[serde(default)]
+    pub extender: Extender,
 }
 
 impl ServerConfig {
@@ -193,6 +196,32 @@ impl Default for Rounds {
 impl Check for Rounds {
     fn check(&self) -> Result<(), String> {
         checked::rising(&[("retry_base_ms", self.retry_base_ms), ("retry_max_ms", self.retry_max_ms)])
+    }
+}
+
+/// `[extender]`: how the functions of a job's extender are run. They are code of whoever submits the job, run as the
+/// server's own user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Extender {
+    /// Whether jobs may have one. Default true.
+    pub enabled: bool,
+    /// The interpreter, 3.8 or later: a path, or a name looked up in `PATH`. Default `python3`.
+    pub python: String,
+    /// Time for a broadcast, or for all updates of a round together. Default 10 min.
+    pub timeout_ms: Millis,
+    /// Address space of its process. Default 8 GiB.
+    pub memory_bytes: Bytes,
+}
+
+impl Default for Extender {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            python: "python3".to_owned(),
+            timeout_ms: constant!(Millis, 600_000),
+            memory_bytes: constant!(Bytes, 8 << 30),
+        }
     }
 }
 

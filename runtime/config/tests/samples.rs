@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use nsfl_config::{ClientConfig, NO_FLAGS, ServerConfig};
+use nsfl_config::{ClientConfig, Maximum, NO_FLAGS, Policy, ServerConfig};
 use nsfl_types::JobSpec;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -74,7 +74,10 @@ fn the_client_sample_is_the_defaults_and_shows_every_key() {
 fn what_the_samples_show_commented_out_is_accepted_too() {
     for (name, lines) in [
         ("server.toml", &["# [rest.tls]", "# certificate = \"rest.crt\"", "# key = \"rest.key\""][..]),
-        ("client.toml", &["# digits = \"data/digits.csv\""]),
+        (
+            "client.toml",
+            &["# digits = \"data/digits.csv\"", "# digits = \"tasks/digits.json\"", "# policy = \"policy.toml\""],
+        ),
     ] {
         let mut text = std::fs::read_to_string(conf(name)).unwrap();
         for line in lines {
@@ -90,8 +93,33 @@ fn what_the_samples_show_commented_out_is_accepted_too() {
         } else {
             let config = ClientConfig::load_with(Some(&file), NO_ENV, NO_FLAGS).unwrap();
             assert_eq!(config.datasets["digits"], dir.path().join("data/digits.csv"));
+            assert_eq!(config.tasks["digits"], dir.path().join("tasks/digits.json"));
+            assert_eq!(config.policy, Some(dir.path().join("policy.toml")));
         }
     }
+}
+
+#[test]
+fn the_policy_sample_is_a_policy_that_shows_every_rule() {
+    let text = std::fs::read_to_string(conf("policy.toml")).unwrap();
+    assert_eq!(Policy::read(&conf("policy.toml")).unwrap(), Policy::default(), "as it stands it allows all");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.toml");
+    let uncommented =
+        text.lines().map(|line| line.strip_prefix("# ").filter(|line| line.contains('=')).unwrap_or(line));
+    std::fs::write(&file, uncommented.collect::<Vec<_>>().join("\n")).unwrap();
+    let policy = Policy::read(&file).unwrap_or_else(|e| panic!("{e}"));
+    let (mut shown, mut known) = (BTreeSet::new(), BTreeSet::new());
+    keys(&table(&std::fs::read_to_string(&file).unwrap()), "", &mut shown);
+    keys(&table(&toml::to_string(&policy).unwrap()), "", &mut known);
+    assert_eq!(shown, known, "what the sample does not show is not written");
+    let maximum = Maximum { cpu: None, gpu: None, memory_mb: None, worker_num: None, timeout_s: None };
+    assert!(
+        policy.maximum != maximum && policy.dp_floor.is_some() && policy.packages.is_some() && policy.tasks.is_some()
+    );
+    assert!(!policy.author_datasets.is_empty() && policy.minimum_secure_aggregation_group.is_some());
+    assert!(policy.authors.is_some() && policy.namespaces.is_some() && policy.datasets.is_some());
+    assert!(policy.runtimes.is_some());
 }
 
 #[test]
@@ -101,6 +129,7 @@ fn the_sample_jobs_are_accepted_and_the_yaml_says_the_same_as_the_json() {
     let (_, digits) = parse("jobs/digits.json");
     assert_eq!((digits.hyper.client_num, digits.hyper.quorum.get(), digits.seed), (4, 3, 7));
     assert_eq!(parse("jobs/echo.json").1.task_entry, "echo");
+    assert!(parse("jobs/script.json").1.scripts.is_some());
 
     let yaml = std::fs::read_to_string(conf("jobs/digits.yaml")).unwrap();
     let json: serde_json::Value = serde_yaml_ng::from_str(&yaml).unwrap();
@@ -115,5 +144,5 @@ fn no_sample_is_left_without_a_test() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["client.toml", "digits.json", "digits.yaml", "echo.json", "jobs", "server.toml"]);
+    assert_eq!(names, ["client.toml", "digits.json", "digits.yaml", "echo.json", "jobs", "policy.toml", "server.toml"]);
 }

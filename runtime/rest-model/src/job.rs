@@ -1,6 +1,6 @@
 //! A job as REST shows it: the document's fields and, beside them, what the server set.
 
-use crate::Time;
+use crate::{Awaited, Failure, Time};
 use nsfl_types::{JobDocument, JobStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,6 +32,15 @@ pub struct Job {
     pub status: JobStatus,
     /// Its checkpoints by id.
     pub checkpoints: BTreeMap<String, Checkpoint>,
+    /// Who wrote the document: the user of the request, as far as the server can vouch for one.
+    #[serde(default)]
+    pub author: String,
+    /// Of one job, not in lists: clients that have not replied in the open round, and how far they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaited: Vec<Awaited>,
+    /// Of one job, not in lists: what failed last in this run, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failure>,
 }
 
 impl Job {

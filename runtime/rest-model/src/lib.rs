@@ -18,6 +18,6 @@ pub use answer::{Answer, Outcome};
 pub use client::{Client, Clients};
 pub use event::{Event, Events};
 pub use job::{Checkpoint, Job, Jobs};
-pub use round::{CurrentRound, JobMetrics, Measured, Member, Model, Round, Rounds};
+pub use round::{Awaited, CurrentRound, Failure, JobMetrics, Measured, Member, Model, Round, RoundDetail, Rounds};
 pub use service::{Namespaces, StoredFile, Version};
 pub use time::{Time, TimeError};

@@ -1,7 +1,7 @@
 //! The rounds of a job's run, the clients of the one that is open, and the metrics as series.
 
 use crate::Time;
-use nsfl_types::{ClientId, Digest, TaskKind};
+use nsfl_types::{Cause, ClientId, Digest, TaskKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -42,6 +42,9 @@ pub struct Round {
     pub metrics: Measured,
     /// The global model after it.
     pub model: Option<Model>,
+    /// What more is known of a part of the server that failed, such as the job's extender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }
 
 /// One client's part of the newest round.
@@ -62,8 +65,68 @@ pub struct Member {
     pub code: Option<String>,
     /// The same in a sentence; empty otherwise.
     pub reason: String,
+    /// What more is known of a trainer that failed: exit code or signal, limit, traceback, last lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// When it came to this state.
     pub at: Time,
+}
+
+/// A client's part of a round that came to nothing, in short; `…/rounds/{round}` has it in full.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Round, from 1.
+    pub round: u32,
+    /// Attempt, from 1.
+    pub attempt: u32,
+    /// `train` or `evaluate`.
+    pub kind: TaskKind,
+    /// The client.
+    pub client: ClientId,
+    /// `refused`, `failed` or `straggler`.
+    pub state: String,
+    /// Why, for scripts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The same in a sentence.
+    pub reason: String,
+    /// Exit code or signal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<String>,
+    /// The limit it ran into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// The traceback's last line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
+    /// When.
+    pub at: Time,
+}
+
+/// A client that has not replied yet, and how far it says it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Awaited {
+    /// The client.
+    pub client: ClientId,
+    /// 0 to 1, if it is known.
+    pub done: Option<f64>,
+    /// In its script's words; may be empty.
+    pub message: String,
+    /// Numbers so far.
+    pub metrics: Measured,
+    /// When it said so; `null` when it has said nothing yet.
+    pub at: Option<Time>,
+}
+
+/// One round in full.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoundDetail {
+    /// The run, from 1.
+    pub run: u32,
+    /// Its attempts, train before evaluate.
+    pub attempts: Vec<Round>,
+    /// Each client's part in each.
+    pub members: Vec<Member>,
 }
 
 /// The newest round of the run.
@@ -73,6 +136,12 @@ pub struct CurrentRound {
     pub round: u32,
     /// Clients that have not replied yet; empty when no round is open.
     pub awaited: Vec<ClientId>,
+    /// Those of them whose link has ended.
+    #[serde(default)]
+    pub away: Vec<ClientId>,
+    /// How far those are who have said so.
+    #[serde(default)]
+    pub progress: Vec<Awaited>,
     /// When the round stops waiting; `null` when no round is open.
     pub deadline: Option<Time>,
     /// Each client's part.

@@ -1,7 +1,7 @@
 //! The bodies as they go over the wire, and that each reads back.
 
 use super::*;
-use nsfl_types::{Code, Digest, JobDocument, JobState, JobStatus, Resource, Runtime, TaskKind, Timestamp};
+use nsfl_types::{Cause, Code, Digest, JobDocument, JobState, JobStatus, Resource, Runtime, TaskKind, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
 
@@ -12,6 +12,11 @@ fn at(seconds: u64) -> Time {
 fn reads_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(body: &T) {
     let text = serde_json::to_string(body).unwrap();
     assert_eq!(&serde_json::from_str::<T>(&text).unwrap(), body);
+}
+
+fn awaited() -> Awaited {
+    let metrics = [("loss".to_owned(), Some(0.5))].into();
+    Awaited { client: "c2".parse().unwrap(), done: Some(0.5), message: "epoch 1".into(), metrics, at: Some(at(2)) }
 }
 
 #[test]
@@ -37,6 +42,21 @@ fn a_job_is_its_document_with_what_the_server_set_beside_it() {
         run: 1,
         status: JobStatus { state: JobState::Running, reason: String::new(), progress: 33 },
         checkpoints: [("r1-5".to_owned(), Checkpoint { accuracy: Some(0.5), path: "out/m.safetensors".into() })].into(),
+        author: "ada".into(),
+        awaited: vec![awaited()],
+        failures: vec![Failure {
+            round: 2,
+            attempt: 1,
+            kind: TaskKind::Train,
+            client: "c1".parse().unwrap(),
+            state: "failed".into(),
+            code: Some("script-exception".into()),
+            reason: "ValueError: no data".into(),
+            exit: Some("exit code 1".into()),
+            limit: None,
+            last: Some("ValueError: no data".into()),
+            at: at(3),
+        }],
     };
     insta::assert_json_snapshot!(job);
     reads_back(&job);
@@ -66,10 +86,13 @@ fn rounds_show_the_attempts_and_who_is_awaited() {
             accepted: 2,
             metrics: [("loss".to_owned(), Some(0.25)), ("f1".to_owned(), None)].into(),
             model: Some(Model { sha256: Digest::of(b"abc"), bytes: 3 }),
+            cause: None,
         }],
         current: Some(CurrentRound {
             round: 2,
             awaited: vec!["c2".parse().unwrap()],
+            away: vec!["c2".parse().unwrap()],
+            progress: vec![awaited()],
             deadline: Some(at(60)),
             members: vec![Member {
                 client: "c1".parse().unwrap(),
@@ -79,6 +102,7 @@ fn rounds_show_the_attempts_and_who_is_awaited() {
                 metrics: Measured::new(),
                 code: Some("not-finite".into()),
                 reason: "NaN in 'w'".into(),
+                cause: Some(Cause { traceback: Some("Traceback".into()), ..Cause::default() }),
                 at: at(12),
             }],
         }),

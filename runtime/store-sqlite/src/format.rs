@@ -1,7 +1,8 @@
 //! How values stand in columns. Floating-point numbers within text are decimal strings, so that each bit comes back and
-//! NaN and infinity have a place.
+//! NaN and infinity have a place. What a job and a run go on from ends with a checksum of its row: SQLite has none of its
+//! pages, and a flipped bit in a number would pass for another number.
 
-use nsfl_types::{BlobRef, Digest, JobKey, Metrics, TaskKind, Timestamp};
+use nsfl_types::{BlobRef, Cause, Digest, JobKey, Metrics, TaskKind, Timestamp};
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 use serde::Serialize;
@@ -74,6 +75,15 @@ pub(crate) fn metrics(row: &Row<'_>) -> Result<Metrics> {
     texts.into_iter().map(number).collect::<Result<_>>().map(Metrics)
 }
 
+pub(crate) fn cause_text(cause: Option<&Cause>) -> Option<String> {
+    cause.map(|cause| serde_json::to_string(cause).expect("texts and numbers always serialise"))
+}
+
+pub(crate) fn cause(row: &Row<'_>) -> Result<Option<Cause>> {
+    let text = row.get::<_, Option<String>>("cause")?;
+    text.map(|text| serde_json::from_str(&text).map_err(unreadable("cause"))).transpose()
+}
+
 pub(crate) fn model(row: &Row<'_>) -> Result<BlobRef> {
     Ok(BlobRef { digest: Digest::from_bytes(row.get("model_digest")?), len: unsigned(row, "model_len")? })
 }
@@ -86,6 +96,38 @@ pub(crate) fn model_if_any(row: &Row<'_>) -> Result<Option<BlobRef>> {
 pub(crate) fn job_key(namespace: String, id: String) -> Result<JobKey> {
     let namespace = namespace.parse().map_err(unreadable("namespace"))?;
     Ok(JobKey { namespace, id: id.parse().map_err(unreadable("id"))? })
+}
+
+/// Stands between a snapshot and the checksum of its row, 8 hex digits. Rows of before there were checksums end without.
+const SEAL: &[u8] = b"\n#crc32 ";
+const SEAL_LEN: usize = SEAL.len() + 8;
+
+/// A snapshot as it is stored, with the checksum of it and of the `rest` of its row.
+pub(crate) fn sealed(snapshot: &[u8], rest: &[&[u8]]) -> Vec<u8> {
+    [snapshot, SEAL, format!("{:08x}", checksum(snapshot, rest)).as_bytes()].concat()
+}
+
+/// The snapshot again, if neither it nor the rest of its row has changed since.
+pub(crate) fn unsealed(row: &Row<'_>, rest: &[&[u8]]) -> Result<Vec<u8>> {
+    let mut stored: Vec<u8> = row.get("snapshot")?;
+    let Some(at) = stored.len().checked_sub(SEAL_LEN).filter(|at| stored[*at..].starts_with(SEAL)) else {
+        return Ok(stored);
+    };
+    let found = format!("{:08x}", checksum(&stored[..at], rest));
+    if found.as_bytes() != &stored[at + SEAL.len()..] {
+        return Err(unreadable("snapshot")("its row is not what was written: the checksum differs"));
+    }
+    stored.truncate(at);
+    Ok(stored)
+}
+
+fn checksum(snapshot: &[u8], rest: &[&[u8]]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    for part in rest.iter().chain([&snapshot]) {
+        sum.update(&(part.len() as u64).to_le_bytes());
+        sum.update(part);
+    }
+    sum.finalize()
 }
 
 /// A value in the file that is none of ours.

@@ -3,6 +3,7 @@
 //! One thread writes, another reads, each with a connection of its own, so that reads do not wait for syncs. Commits that
 //! wait while one is being synced go into the next transaction together, each in a savepoint of its own.
 
+mod copy;
 mod fail;
 mod format;
 mod open;
@@ -51,6 +52,18 @@ impl SqliteJobStore {
         self.writer.fold_log().await
     }
 
+    /// Writes all that is committed now to a new database file, while others go on reading and writing this one.
+    ///
+    /// # Errors
+    /// Those of reading this file and writing the other.
+    pub async fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
+        let (path, to) = (self.path.clone(), to.to_owned());
+        tokio::task::spawn_blocking(move || copy::copy(&path, &to)).await.unwrap_or_else(|source| {
+            let certainty = nsfl_store::Certainty::NotDone;
+            Err(StoreError::Backend { what: "copying the database".into(), certainty, source: source.into() })
+        })
+    }
+
     /// Every row and index looked at: what SQLite finds wrong, and rows that point to nothing.
     ///
     /// # Errors
@@ -89,6 +102,11 @@ impl JobStore for SqliteJobStore {
     async fn members(&self, key: &JobKey, run: u32, round: u32) -> Result<Vec<MemberRecord>, StoreError> {
         let key = key.clone();
         self.reader.read(move |db| read::members(db, &key, run, round)).await
+    }
+
+    async fn failures(&self, key: &JobKey, run: u32, limit: u32) -> Result<Vec<MemberRecord>, StoreError> {
+        let key = key.clone();
+        self.reader.read(move |db| read::failures(db, &key, run, limit)).await
     }
 
     async fn checkpoints(&self, key: &JobKey) -> Result<Vec<CheckpointRecord>, StoreError> {

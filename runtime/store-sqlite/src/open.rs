@@ -7,7 +7,7 @@ use rusqlite_migration::{Error, M, Migrations};
 use std::path::Path;
 use std::time::Duration;
 
-const SCHEMA: &[M<'static>] = &[M::up(include_str!("migrations/1.sql"))];
+const SCHEMA: &[M<'static>] = &[M::up(include_str!("migrations/1.sql")), M::up(include_str!("migrations/2.sql"))];
 
 /// Opens the connection that writes. The file is made when absent, checked, and migrated.
 pub(crate) fn open(path: &Path, fsync: bool) -> Result<Connection, StoreError> {
@@ -40,6 +40,13 @@ pub(crate) fn open_again(path: &Path) -> Result<Connection, StoreError> {
         Ok(db)
     };
     Connection::open_with_flags(path, flags).and_then(set_up).map_err(reading(path))
+}
+
+/// Opens a connection that makes a copy: it writes, but not to this file.
+pub(crate) fn open_to_copy(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(reading(path))?;
+    set_up(&db).map(|()| db).map_err(reading(path))
 }
 
 fn set_up(db: &Connection) -> rusqlite::Result<()> {

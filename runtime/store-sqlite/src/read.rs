@@ -1,7 +1,8 @@
 //! The queries.
 
 use crate::format::{
-    job_key, json, kind, metrics, model, model_if_any, named, named_if_any, time, time_if_any, unreadable, unsigned,
+    cause, job_key, json, kind, metrics, model, model_if_any, named, named_if_any, time, time_if_any, unreadable,
+    unsealed, unsigned,
 };
 use nsfl_store::{CheckpointRecord, EventRecord, JobRecord, MemberRecord, RoundRecord, RunRecord};
 use nsfl_types::{JobKey, TaskKey};
@@ -19,7 +20,8 @@ pub(crate) fn job(db: &Connection, key: &JobKey) -> Result<Option<JobRecord>> {
 pub(crate) fn run(db: &Connection, key: &JobKey, run: u32) -> Result<Option<RunRecord>> {
     let Some(job) = row_of(db, key)? else { return Ok(None) };
     let record = |row: &Row<'_>| {
-        let (generation, snapshot) = (unsigned(row, "generation")?, row.get("snapshot")?);
+        let generation = unsigned(row, "generation")?;
+        let snapshot = unsealed(row, &[&generation.to_le_bytes()])?;
         Ok(RunRecord { job: key.clone(), run, generation, snapshot })
     };
     db.prepare_cached("SELECT * FROM runs WHERE job = ? AND run = ?")?.query_row(params![job, run], record).optional()
@@ -43,6 +45,7 @@ pub(crate) fn rounds(db: &Connection, key: &JobKey, run: u32) -> Result<Vec<Roun
             metrics: metrics(row)?,
             model: model_if_any(row)?,
             reason: row.get("reason")?,
+            cause: cause(row)?,
         })
     })
 }
@@ -50,17 +53,27 @@ pub(crate) fn rounds(db: &Connection, key: &JobKey, run: u32) -> Result<Vec<Roun
 pub(crate) fn members(db: &Connection, key: &JobKey, run: u32, round: u32) -> Result<Vec<MemberRecord>> {
     let Some(job) = row_of(db, key)? else { return Ok(Vec::new()) };
     let sql = "SELECT * FROM members WHERE job = ? AND run = ? AND round = ? ORDER BY attempt, kind, client";
-    list(db, sql, params![job, run, round], |row| {
-        let client = row.get::<_, String>("client")?.parse().map_err(unreadable("client"))?;
-        let task = TaskKey { job: key.clone(), run, round, attempt: row.get("attempt")?, kind: kind(row)?, client };
-        Ok(MemberRecord {
-            task,
-            state: named(row, "state")?,
-            metrics: metrics(row)?,
-            code: named_if_any(row, "code")?,
-            reason: row.get("reason")?,
-            at: time(row, "at")?,
-        })
+    list(db, sql, params![job, run, round], |row| member(row, key))
+}
+
+pub(crate) fn failures(db: &Connection, key: &JobKey, run: u32, limit: u32) -> Result<Vec<MemberRecord>> {
+    let Some(job) = row_of(db, key)? else { return Ok(Vec::new()) };
+    let sql = "SELECT * FROM members WHERE job = ? AND run = ? AND state IN ('refused', 'failed', 'straggler')
+               ORDER BY round DESC, attempt DESC, kind DESC, client DESC LIMIT ?";
+    list(db, sql, params![job, run, limit], |row| member(row, key))
+}
+
+fn member(row: &Row<'_>, key: &JobKey) -> Result<MemberRecord> {
+    let client = row.get::<_, String>("client")?.parse().map_err(unreadable("client"))?;
+    let (run, round, attempt) = (row.get("run")?, row.get("round")?, row.get("attempt")?);
+    Ok(MemberRecord {
+        task: TaskKey { job: key.clone(), run, round, attempt, kind: kind(row)?, client },
+        state: named(row, "state")?,
+        metrics: metrics(row)?,
+        code: named_if_any(row, "code")?,
+        reason: row.get("reason")?,
+        cause: cause(row)?,
+        at: time(row, "at")?,
     })
 }
 
@@ -110,11 +123,14 @@ pub(crate) fn generation(db: &Connection, job: i64, run: u32) -> Result<Option<u
 }
 
 fn job_record(row: &Row<'_>) -> Result<JobRecord> {
+    let (document, state): (String, String) = (row.get("document")?, row.get("state")?);
+    let snapshot = unsealed(row, &[document.as_bytes(), state.as_bytes()])?;
     Ok(JobRecord {
         key: job_key(row.get("namespace")?, row.get("id")?)?,
-        document: row.get("document")?,
+        document,
+        author: row.get("author")?,
         state: named(row, "state")?,
-        snapshot: row.get("snapshot")?,
+        snapshot,
         created: time(row, "created")?,
         started: time_if_any(row, "started")?,
     })

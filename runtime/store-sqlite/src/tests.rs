@@ -31,13 +31,38 @@ async fn what_it_keeps_is_there_after_it_was_closed() {
     conformance::job_store_persists(async |folder| open(folder)).await;
 }
 
-#[tokio::test]
-async fn a_database_of_schema_version_1_opens_and_is_read_to_the_last_bit() {
-    let folder = tempfile::tempdir().unwrap();
-    let golden = Connection::open(folder.path().join("jobs.db")).unwrap();
-    golden.execute_batch(include_str!("../golden/1.sql")).unwrap();
+/// A store over the database that a golden file holds.
+fn golden(folder: &Path, sql: &str) -> SqliteJobStore {
+    let golden = Connection::open(folder.join("jobs.db")).unwrap();
+    golden.execute_batch(sql).unwrap();
     drop(golden);
-    let store = open(folder.path());
+    open(folder)
+}
+
+#[tokio::test]
+async fn a_database_of_schema_version_1_is_migrated_and_read_to_the_last_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = golden(folder.path(), include_str!("../golden/1.sql"));
+    let key = sample::job_key("a");
+    let job = JobRecord { author: "anonymous".into(), ..sample::job("a") };
+    assert_eq!(store.jobs().await.unwrap(), [job]);
+    assert_eq!(store.run(&key, 1).await.unwrap(), Some(sample::run("a", 1)));
+    let round = RoundRecord { cause: None, ..sample::round("a", 1, TaskKind::Train, 1) };
+    assert_eq!(store.rounds(&key, 1).await.unwrap(), [round]);
+    let member = MemberRecord { cause: None, ..sample::member("a", 1, TaskKind::Train, "x") };
+    assert_eq!(store.members(&key, 1, 1).await.unwrap(), [member]);
+    assert_eq!(store.checkpoints(&key).await.unwrap(), [sample::checkpoint("a", "one", 1)]);
+    let event = EventRecord { id: 1, ..sample::event(Some("a"), "job-queued") };
+    assert_eq!(store.events(None, 0, 10).await.unwrap(), [event]);
+    let again = sample::member("a", 1, TaskKind::Train, "x");
+    store.commit(vec![Change::PutMember(again.clone())]).await.unwrap();
+    assert_eq!(store.members(&key, 1, 1).await.unwrap(), [again]);
+}
+
+#[tokio::test]
+async fn a_database_of_schema_version_2_opens_and_is_read_to_the_last_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = golden(folder.path(), include_str!("../golden/2.sql"));
     let key = sample::job_key("a");
     assert_eq!(store.jobs().await.unwrap(), [sample::job("a")]);
     assert_eq!(store.run(&key, 1).await.unwrap(), Some(sample::run("a", 1)));
@@ -49,14 +74,16 @@ async fn a_database_of_schema_version_1_opens_and_is_read_to_the_last_bit() {
 }
 
 #[test]
-fn migration_1_makes_the_schema_of_the_golden_file() {
-    let schema = |sql: &str| -> Vec<String> {
+fn each_migration_makes_the_schema_of_its_golden_file() {
+    let schema = |scripts: &[&str]| -> Vec<String> {
         let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(sql).unwrap();
+        scripts.iter().for_each(|sql| db.execute_batch(sql).unwrap());
         let mut query = db.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").unwrap();
         query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
-    assert_eq!(schema(include_str!("migrations/1.sql")), schema(include_str!("../golden/1.sql")));
+    let (first, second) = (include_str!("migrations/1.sql"), include_str!("migrations/2.sql"));
+    assert_eq!(schema(&[first]), schema(&[include_str!("../golden/1.sql")]));
+    assert_eq!(schema(&[first, second]), schema(&[include_str!("../golden/2.sql")]));
 }
 
 #[test]
@@ -68,9 +95,60 @@ fn a_database_of_a_newer_version_is_refused_with_a_way_out() {
     let error = refusal(&path);
     let said = error.to_string();
     assert!(matches!(error, StoreError::Newer(_)), "{said}");
-    assert!(["jobs.db", "schema 99", "up to 1", "install"].iter().all(|part| said.contains(part)), "{said}");
+    assert!(["jobs.db", "schema 99", "up to 2", "install"].iter().all(|part| said.contains(part)), "{said}");
     let left = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0));
     assert_eq!(left, Ok(99), "it is left as it is");
+}
+
+#[tokio::test]
+async fn a_bit_that_flips_in_what_a_job_or_a_run_goes_on_from_is_found_when_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let job = JobRecord { snapshot: br#"{"round":2}"#.to_vec(), ..sample::job("a") };
+    let run = RunRecord { snapshot: br#"{"round":2}"#.to_vec(), ..sample::run("a", 1) };
+    store.commit(vec![Change::InsertJob(job.clone()), Change::PutRun(run.clone())]).await.unwrap();
+    let (key, db) = (sample::job_key("a"), Connection::open(folder.path().join("jobs.db")).unwrap());
+    assert_eq!((store.job(&key).await.unwrap(), store.run(&key, 1).await.unwrap()), (Some(job), Some(run)));
+    let change = |table: &str, from: &str, to: &str| {
+        let text = format!("replace(CAST(snapshot AS TEXT), '{from}', '{to}')");
+        assert_eq!(db.execute(&format!("UPDATE {table} SET snapshot = CAST({text} AS BLOB)"), []), Ok(1));
+    };
+    // as in a page: 2 becomes 3, and the text is as good as before
+    for table in ["jobs", "runs"] {
+        change(table, "2}", "3}");
+    }
+    for error in [store.job(&key).await.unwrap_err(), store.run(&key, 1).await.unwrap_err()] {
+        let said = error.to_string();
+        assert!(matches!(error, StoreError::Damaged(_)) && said.contains("checksum differs"), "{said}");
+    }
+    for table in ["jobs", "runs"] {
+        change(table, "3}", "2}");
+    }
+    assert!(store.run(&key, 1).await.is_ok());
+    for change in
+        ["jobs SET document = document || ' '", "jobs SET state = 'FAILED'", "runs SET generation = generation + 1"]
+    {
+        db.execute_batch(&format!("BEGIN; UPDATE {change}")).unwrap();
+        let damaged = match change.starts_with("jobs") {
+            true => read::job(&db, &key).is_err(),
+            false => read::run(&db, &key, 1).is_err(),
+        };
+        assert!(damaged, "{change}");
+        db.execute_batch("ROLLBACK").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_copy_holds_what_was_committed_when_it_was_made_and_is_a_database_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.commit(vec![Change::InsertJob(sample::job("a"))]).await.unwrap();
+    let copy = folder.path().join("copy.db");
+    store.copy_to(&copy).await.unwrap();
+    store.commit(vec![Change::InsertJob(sample::job("b"))]).await.unwrap();
+    assert!(store.copy_to(&copy).await.is_err(), "nothing is overwritten");
+    let copied = SqliteJobStore::open(&copy, false).unwrap();
+    assert_eq!(copied.jobs().await.unwrap(), [sample::job("a")]);
 }
 
 #[test]

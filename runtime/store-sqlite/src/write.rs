@@ -1,7 +1,7 @@
 //! The changes, each as one or two statements within the caller's transaction.
 
 use crate::fail::reading;
-use crate::format::{kind_number, metrics_text, name, signed};
+use crate::format::{cause_text, kind_number, metrics_text, name, sealed, signed};
 use crate::read::{generation, row_of};
 use nsfl_store::{Change, CheckpointRecord, EventRecord, JobRecord, MemberRecord, RoundRecord, RunRecord, StoreError};
 use nsfl_types::JobKey;
@@ -38,25 +38,28 @@ fn row(db: &Connection, path: &Path, key: &JobKey) -> std::result::Result<i64, S
 }
 
 fn insert_job(db: &Connection, record: &JobRecord) -> Result<usize> {
-    let sql = "INSERT INTO jobs (namespace, id, document, state, snapshot, created, started)
-               VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
-    let JobRecord { key, document, state, snapshot, created, started } = record;
+    let sql = "INSERT INTO jobs (namespace, id, document, author, state, snapshot, created, started)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+    let JobRecord { key, document, author, state, snapshot, created, started } = record;
     db.prepare_cached(sql)?.execute(params![
         key.namespace.as_str(),
         key.id.as_str(),
         document,
+        author,
         name(state),
-        snapshot,
+        sealed(snapshot, &[document.as_bytes(), name(state).as_bytes()]),
         signed(created.0),
         started.map(|at| signed(at.0)),
     ])
 }
 
 fn update_job(db: &Connection, job: i64, record: &JobRecord) -> Result<()> {
-    let sql = "UPDATE jobs SET document = ?, state = ?, snapshot = ?, created = ?, started = ? WHERE job = ?";
-    let JobRecord { key: _, document, state, snapshot, created, started } = record;
+    let sql =
+        "UPDATE jobs SET document = ?, author = ?, state = ?, snapshot = ?, created = ?, started = ? WHERE job = ?";
+    let JobRecord { key: _, document, author, state, snapshot, created, started } = record;
     let started = started.map(|at| signed(at.0));
-    execute(db, sql, params![document, name(state), snapshot, signed(created.0), started, job])
+    let snapshot = sealed(snapshot, &[document.as_bytes(), name(state).as_bytes()]);
+    execute(db, sql, params![document, author, name(state), snapshot, signed(created.0), started, job])
 }
 
 /// Runs, rounds, members and checkpoints go by the schema's cascade.
@@ -69,12 +72,13 @@ fn delete_job(db: &Connection, key: &JobKey) -> Result<()> {
 fn put_run(db: &Connection, job: i64, record: &RunRecord) -> Result<()> {
     let sql = "INSERT INTO runs (job, run, generation, snapshot) VALUES (?, ?, ?, ?)
                ON CONFLICT DO UPDATE SET generation = excluded.generation, snapshot = excluded.snapshot";
-    execute(db, sql, params![job, record.run, signed(record.generation), record.snapshot])
+    let snapshot = sealed(&record.snapshot, &[&record.generation.to_le_bytes()]);
+    execute(db, sql, params![job, record.run, signed(record.generation), snapshot])
 }
 
 fn put_round(db: &Connection, job: i64, record: &RoundRecord) -> Result<()> {
     let sql = "REPLACE INTO rounds (job, run, round, kind, attempt, state, opened, closed, cohort, accepted, metrics,
-               model_digest, model_len, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               model_digest, model_len, reason, cause) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let params = params![
         job,
         record.run,
@@ -90,13 +94,14 @@ fn put_round(db: &Connection, job: i64, record: &RoundRecord) -> Result<()> {
         record.model.map(|model| *model.digest.as_bytes()),
         record.model.map(|model| signed(model.len)),
         record.reason,
+        cause_text(record.cause.as_ref()),
     ];
     execute(db, sql, params)
 }
 
 fn put_member(db: &Connection, job: i64, record: &MemberRecord) -> Result<()> {
-    let sql = "REPLACE INTO members (job, run, round, attempt, kind, client, state, metrics, code, reason, at)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let sql = "REPLACE INTO members (job, run, round, attempt, kind, client, state, metrics, code, reason, cause, at)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let task = &record.task;
     let params = params![
         job,
@@ -109,6 +114,7 @@ fn put_member(db: &Connection, job: i64, record: &MemberRecord) -> Result<()> {
         metrics_text(&record.metrics),
         record.code.as_ref().map(name),
         record.reason,
+        cause_text(record.cause.as_ref()),
         signed(record.at.0),
     ];
     execute(db, sql, params)

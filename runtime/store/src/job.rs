@@ -2,7 +2,7 @@
 
 use crate::StoreError;
 use async_trait::async_trait;
-use nsfl_types::{BlobRef, Code, JobKey, JobState, Metrics, TaskKey, TaskKind, Timestamp};
+use nsfl_types::{BlobRef, Cause, Code, JobKey, JobState, Metrics, TaskKey, TaskKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A job as the scheduler keeps it. The scheduler is its only writer.
@@ -12,6 +12,8 @@ pub struct JobRecord {
     pub key: JobKey,
     /// The job document as the user wrote it, JSON.
     pub document: String,
+    /// Who wrote the document.
+    pub author: String,
     /// State, for lists; the machine's snapshot decides.
     pub state: JobState,
     /// Snapshot of the job machine.
@@ -93,6 +95,8 @@ pub struct RoundRecord {
     pub model: Option<BlobRef>,
     /// Why it failed; empty otherwise.
     pub reason: String,
+    /// What more is known of a part of the server that failed, such as the job's extender.
+    pub cause: Option<Cause>,
 }
 
 /// How a client's part of a round stands.
@@ -113,6 +117,14 @@ pub enum MemberState {
     Straggler,
 }
 
+impl MemberState {
+    /// Whether it is one of those that `failures` lists.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, MemberState::Refused | MemberState::Failed | MemberState::Straggler)
+    }
+}
+
 /// One client's part of one attempt of a round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemberRecord {
@@ -126,6 +138,8 @@ pub struct MemberRecord {
     pub code: Option<Code>,
     /// The same in a sentence.
     pub reason: String,
+    /// What more is known of a trainer that failed.
+    pub cause: Option<Cause>,
     /// When this was written.
     pub at: Timestamp,
 }
@@ -217,6 +231,9 @@ pub trait JobStore: Send + Sync + 'static {
     async fn rounds(&self, key: &JobKey, run: u32) -> Result<Vec<RoundRecord>, StoreError>;
     /// The members of a round of a run, all attempts and kinds, by attempt, kind and client.
     async fn members(&self, key: &JobKey, run: u32, round: u32) -> Result<Vec<MemberRecord>, StoreError>;
+    /// At most `limit` members of a run that were refused, failed or silent, the newest round first, then the newest
+    /// attempt, evaluate before train, clients from the end.
+    async fn failures(&self, key: &JobKey, run: u32, limit: u32) -> Result<Vec<MemberRecord>, StoreError>;
     /// The checkpoints of a job, by run and round.
     async fn checkpoints(&self, key: &JobKey) -> Result<Vec<CheckpointRecord>, StoreError>;
     /// At most `limit` events with an id above `after`, oldest first; of one job, or of all.

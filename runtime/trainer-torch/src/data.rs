@@ -49,7 +49,7 @@ impl Data {
             let problem = format!("x {:?} and y {:?} are not as many samples, one at least", x.size(), y.size());
             return Err(wrong(problem).into());
         }
-        let inputs = in_shape(&in_kind(x, parameters.scale, float)?, samples, parameters, &wrong)?;
+        let inputs = in_shape(&in_kind(x, parameters.scale, float)?, samples, parameters, wrong)?;
         let targets = if parameters.loss.of_classes() {
             if !whole(y.kind()) {
                 return Err(wrong(format!("y is {:?}; this loss needs class numbers, integers", y.kind())).into());

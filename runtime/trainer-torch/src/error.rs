@@ -11,7 +11,10 @@ pub(crate) enum TorchError {
     /// What the other trainers say too.
     #[error(transparent)]
     Task(#[from] TaskError),
-    /// The task's entry.
+    /// The task's entry is not there.
+    #[error("task_entry: {} cannot be read: {source}", path.display())]
+    Missing { path: PathBuf, source: std::io::Error },
+    /// The task's entry is not what it must be.
     #[error("task_entry: {} {problem}", path.display())]
     Module { path: PathBuf, problem: String },
     /// libtorch refused an operation, mostly the module's own.
@@ -23,6 +26,7 @@ impl TorchError {
     pub(crate) fn into_failure(self) -> TrainerFailure {
         match self {
             Self::Task(e) => e.into_failure(),
+            Self::Missing { .. } => TrainerFailure { code: Code::ScriptMissing, reason: self.to_string() },
             Self::Module { .. } => TrainerFailure { code: Code::BadDocument, reason: self.to_string() },
             Self::Computation(_) => TrainerFailure { code: Code::TrainerFailed, reason: self.to_string() },
         }

@@ -26,8 +26,8 @@ impl Module {
     /// Loads what `torch.jit.script(…).save` or `torch.jit.trace(…).save` wrote.
     pub(crate) fn load(path: &Path, device: Device) -> Result<Self, TorchError> {
         let failed = |problem: String| TorchError::Module { path: path.to_owned(), problem };
-        if let Err(e) = std::fs::File::open(path) {
-            return Err(failed(format!("cannot be read: {e}")));
+        if let Err(source) = std::fs::File::open(path) {
+            return Err(TorchError::Missing { path: path.to_owned(), source });
         }
         let name = CString::new(path.as_os_str().as_bytes()).map_err(|e| failed(format!("is no file name: {e}")))?;
         let index = match device {

@@ -35,7 +35,7 @@ fn a_module_that_is_not_there_or_not_one() {
     let mut bench = Bench::begun("linear.pt", MSE);
     with_data(&mut bench, 2, None);
     bench.task.task_entry = "nothing.pt".to_owned();
-    refused(&mut bench, Code::BadDocument, "task_entry: nothing.pt cannot be read: No such file");
+    refused(&mut bench, Code::ScriptMissing, "task_entry: nothing.pt cannot be read: No such file");
     std::fs::write(bench.path("text.pt"), "no module").unwrap();
     bench.task.task_entry = "text.pt".to_owned();
     refused(&mut bench, Code::BadDocument, "task_entry: text.pt is not a TorchScript module");

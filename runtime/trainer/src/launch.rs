@@ -88,7 +88,7 @@ pub struct Ending {
     pub failed: Option<u32>,
     /// The limit they ran into.
     pub limit: Option<Limit>,
-    /// The largest sum of resident memory seen, in bytes.
+    /// The largest sum of memory seen, in bytes.
     pub peak_memory: u64,
     /// Processor time of all of them.
     pub cpu_time: Duration,

@@ -11,6 +11,7 @@ mod child;
 #[cfg(feature = "builtin")]
 mod classifier;
 pub mod dataset;
+mod dialog;
 pub mod digits;
 #[cfg(feature = "builtin")]
 mod echo;
@@ -30,6 +31,7 @@ pub use builtin::run;
 pub use child::child_main;
 pub use child::child_main_with;
 pub use dataset::{DatasetError, sample_count};
+pub use dialog::{Dialog, DialogError};
 pub use error::{TaskError, TrainerError};
 pub use rng::Rng;
 pub use settings::{parameters, settings};

@@ -28,7 +28,7 @@ fn file(scene: &Scene, name: &str, text: &str) -> PathBuf {
     path
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_daemons_keys_and_other_folders_are_not_there() {
     let scene = Scene::new();
     let Some(plain) = sandbox(&scene) else { return };
@@ -47,7 +47,7 @@ async fn the_daemons_keys_and_other_folders_are_not_there() {
     assert!(log.contains("TMPDIR=/tmp") && log.contains("HOME=/tmp"), "{log}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_hidden_stays_hidden_below_what_is_shown() {
     let scene = Scene::new();
     let Some(plain) = sandbox(&scene) else { return };
@@ -65,7 +65,7 @@ async fn what_is_hidden_stays_hidden_below_what_is_shown() {
     assert!(log.contains("1,2,3") && !log.contains("secret") && !log.contains("record\n"), "{log}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_its_own_folder_and_tmp_can_be_written() {
     let scene = Scene::new();
     let Some(sandbox) = sandbox(&scene) else { return };
@@ -80,7 +80,7 @@ async fn only_its_own_folder_and_tmp_can_be_written() {
     assert!(!data.join("x").exists());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_network_is_its_own_and_workers_share_it() {
     let scene = Scene::new();
     let Some(sandbox) = sandbox(&scene) else { return };
@@ -100,11 +100,11 @@ exec python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 29500))
     assert!(ending.is_well() && log.contains("gradients"), "{ending:?} {log}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_in_a_sandbox_are_bounded_and_die_like_others() {
     let scene = Scene::new();
     let Some(sandbox) = sandbox(&scene) else { return };
-    let eats = "exec python3 -c 'x = []\nwhile True: x.append(bytearray(4 << 20))'";
+    let eats = "exec python3 -c 'x = []\nwhile len(x) < 250: x.append(bytearray(4 << 20))'";
     let limits = Limits { memory: Some(80_000_000), ..Limits::default() };
     let spec = LaunchSpec { sandbox: Some(sandbox.clone()), limits, ..scene.spec(&[eats]) };
     assert_eq!(scene.run(spec).await.limit, Some(Limit::Memory(80_000_000)));
@@ -119,7 +119,7 @@ async fn processes_in_a_sandbox_are_bounded_and_die_like_others() {
     await_all_gone(reader);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sandbox_that_cannot_be_set_up_is_told() {
     let scene = Scene::new();
     let Some(sandbox) = sandbox(&scene) else { return };

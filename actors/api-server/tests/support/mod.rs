@@ -3,7 +3,7 @@
 
 use nsfl_actor::{Address, ChildSpec, Context, Directory, Failure, Next, Restart, Role, Supervisor, SupervisorSpec};
 use nsfl_api_server::{ApiServer, ApiServerArgs, ApiServerMsg, Limits, Tls};
-use nsfl_messages::{ClientView, CoordinatorMsg, JobOperation, JobView, SchedulerMsg, SelectorMsg};
+use nsfl_messages::{ClientView, CoordinatorMsg, JobOperation, JobView, LiveEvent, SchedulerMsg, SelectorMsg};
 use nsfl_store::memory::MemoryJobStore;
 use nsfl_types::{Code, JobKey, JobSpec, JobState, JobStatus, Refusal, Timestamp};
 use serde_json::Value;
@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::broadcast;
 
 /// The jobs that the scheduler of these tests knows.
 pub type Jobs = Arc<Mutex<BTreeMap<JobKey, JobView>>>;
@@ -31,30 +32,33 @@ impl Role for Scheduler {
         let mut jobs = self.0.lock().unwrap();
         let absent = |key: &JobKey| Refusal::new(Code::NotFound, format!("there is no job '{key}'"));
         match msg {
-            SchedulerMsg::Create { namespace, document, reply } => reply.send(match JobSpec::parse(&document) {
-                Err(e) => Err(Refusal::new(e.code, e.to_string())),
-                Ok((document, spec)) => {
-                    let key = JobKey::new(namespace, spec.id);
-                    match jobs.contains_key(&key) {
-                        true => Err(Refusal::new(Code::JobExists, format!("job '{key}' exists"))),
-                        false => {
-                            let status = JobStatus { state: JobState::Queuing, reason: String::new(), progress: 0 };
-                            let (run, created, started) = (1, Timestamp(1_700_000_000_000), None);
-                            let view = JobView {
-                                key: key.clone(),
-                                document,
-                                status,
-                                run,
-                                created,
-                                started,
-                                checkpoints: BTreeMap::new(),
-                            };
-                            jobs.insert(key, view);
-                            Ok(())
+            SchedulerMsg::Create { namespace, document, author, reply } => {
+                reply.send(match JobSpec::parse(&document) {
+                    Err(e) => Err(Refusal::new(e.code, e.to_string())),
+                    Ok((document, spec)) => {
+                        let key = JobKey::new(namespace, spec.id);
+                        match jobs.contains_key(&key) {
+                            true => Err(Refusal::new(Code::JobExists, format!("job '{key}' exists"))),
+                            false => {
+                                let status = JobStatus { state: JobState::Queuing, reason: String::new(), progress: 0 };
+                                let (run, created, started) = (1, Timestamp(1_700_000_000_000), None);
+                                let view = JobView {
+                                    key: key.clone(),
+                                    document,
+                                    author,
+                                    status,
+                                    run,
+                                    created,
+                                    started,
+                                    checkpoints: BTreeMap::new(),
+                                };
+                                jobs.insert(key, view);
+                                Ok(())
+                            }
                         }
                     }
-                }
-            }),
+                })
+            }
             SchedulerMsg::Update { key, reply, .. } => {
                 reply.send(jobs.get(&key).map(|_| ()).ok_or_else(|| absent(&key)))
             }
@@ -110,6 +114,7 @@ pub struct Server {
     pub jobs: Jobs,
     pub store: Arc<MemoryJobStore>,
     pub coordinators: Directory<JobKey, CoordinatorMsg>,
+    pub live: broadcast::Sender<LiveEvent>,
     pub folder: tempfile::TempDir,
     pub api: Address<ApiServerMsg>,
     pub root: Supervisor,
@@ -125,6 +130,19 @@ pub fn limits() -> Limits {
     }
 }
 
+/// A backup whose reading fails after its first piece.
+pub fn broken_backup() -> nsfl_api_server::Backup {
+    Arc::new(|| {
+        Box::pin(async {
+            let (pieces, stream) = tokio::sync::mpsc::channel(2);
+            for piece in [Ok("first piece".into()), Err(std::io::Error::other("the disk is gone"))] {
+                let _ = pieces.send(piece).await;
+            }
+            Ok(nsfl_api_server::BackupStream(stream))
+        })
+    })
+}
+
 pub async fn server(clients: Vec<ClientView>, tls: Option<Tls>) -> Server {
     let folder = tempfile::tempdir().unwrap();
     let (jobs, store) = (Jobs::default(), Arc::new(MemoryJobStore::default()));
@@ -132,6 +150,7 @@ pub async fn server(clients: Vec<ClientView>, tls: Option<Tls>) -> Server {
     let (api, coordinators) = (Address::new("api-server", 8), Directory::new());
     let root = Supervisor::unbound("server");
     let observed = root.clone();
+    let live = broadcast::channel(16).0;
     let args = ApiServerArgs {
         listen: "127.0.0.1:0".parse().unwrap(),
         tls,
@@ -139,10 +158,12 @@ pub async fn server(clients: Vec<ClientView>, tls: Option<Tls>) -> Server {
         selector: selector.clone(),
         coordinators: coordinators.clone(),
         store: Arc::clone(&store) as _,
+        live: live.clone(),
         observe: Arc::new(move || {
             let root = observed.clone();
             Box::pin(async move { root.observe(Duration::from_secs(5)).await })
         }),
+        backup: Arc::new(|| Box::pin(async { Err(Refusal::new(Code::Busy, "another backup is being taken")) })),
         storage: folder.path().to_owned(),
         namespaces: vec!["default".parse().unwrap()],
         limits: limits(),
@@ -157,7 +178,7 @@ pub async fn server(clients: Vec<ClientView>, tls: Option<Tls>) -> Server {
     let view = api.observe(Duration::from_secs(5)).await.unwrap();
     let scheme = if secure { "https" } else { "http" };
     let url = format!("{scheme}://{}/api/v1", view.detail["address"].as_str().unwrap());
-    Server { url, jobs, store, coordinators, folder, api, root }
+    Server { url, jobs, store, coordinators, live, folder, api, root }
 }
 
 /// An answer, read whole.

@@ -69,12 +69,39 @@ pub struct Client {
     pub blobs: BlobClient,
 }
 
+/// A client whose runtime can be brought to a stop, as SIGSTOP does to a process.
+pub struct Frozen {
+    pub link: Link,
+    gate: std::sync::mpsc::Sender<std::sync::mpsc::Receiver<()>>,
+    thaw: std::sync::Mutex<Option<std::sync::mpsc::Sender<()>>>,
+}
+
+impl Frozen {
+    pub fn send<T: Serialize>(&self, export: u16, message: &T) {
+        self.link.try_send(export, wire::encode(message).into(), Delivery::AtLeastOnce).unwrap();
+    }
+
+    pub fn freeze(&self) {
+        let (thaw, until) = std::sync::mpsc::channel();
+        *self.thaw.lock().unwrap() = Some(thaw);
+        self.gate.send(until).unwrap();
+    }
+
+    pub fn thaw(&self) {
+        self.thaw.lock().unwrap().take();
+    }
+}
+
 /// A guard against hanging, not a measurement.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future).await.unwrap_or_else(|_| panic!("{what} did not happen"))
 }
 
 pub async fn world() -> World {
+    world_with(Liveness::default()).await
+}
+
+pub async fn world_with(liveness: Liveness) -> World {
     let authority = Authority::create("lab", validity()).unwrap();
     let server = authority.issue_server(&"hub".parse().unwrap(), validity()).unwrap();
     let (told, selector) = mpsc::unbounded_channel();
@@ -85,7 +112,7 @@ pub async fn world() -> World {
             listen: "127.0.0.1:0".parse().unwrap(),
             credentials: credentials(&authority, &server),
             limits: Limits::default(),
-            liveness: Liveness::default(),
+            liveness,
         },
         blobs: blobs.clone(),
         selector: registry.clone(),
@@ -113,9 +140,43 @@ impl World {
         client
     }
 
+    /// The same, on a thread of its own that can be frozen.
+    pub async fn freezable(&self, name: &str) -> Frozen {
+        let (up, is_up) = tokio::sync::oneshot::channel();
+        let (gate, commands) = std::sync::mpsc::channel::<std::sync::mpsc::Receiver<()>>();
+        let (name, dialled) = (name.to_owned(), self.dialling(name));
+        std::thread::Builder::new()
+            .name(name)
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async move {
+                    let mut client = dialled();
+                    let seen = soon("the link", client.events.recv()).await;
+                    assert!(matches!(seen, Some(LinkEvent::Up { .. })), "{seen:?}");
+                    let _ = up.send(client.link.clone());
+                    // the one thread of this client's runtime, blocked: nothing of the client goes on
+                    loop {
+                        match commands.try_recv() {
+                            Ok(until) => _ = until.recv(),
+                            Err(std::sync::mpsc::TryRecvError::Disconnected) => return,
+                            Err(std::sync::mpsc::TryRecvError::Empty) => {
+                                tokio::time::sleep(Duration::from_millis(5)).await;
+                            }
+                        }
+                    }
+                });
+            })
+            .unwrap();
+        Frozen { link: soon("the link", is_up).await.unwrap(), gate, thaw: std::sync::Mutex::default() }
+    }
+
     pub fn dial(&self, name: &str) -> Client {
+        self.dialling(name)()
+    }
+
+    fn dialling(&self, name: &str) -> impl FnOnce() -> Client + Send + use<> {
         let pair = self.authority.issue_client(&name.parse().unwrap(), validity()).unwrap();
-        let (link, events, blobs) = connect(ClientConfig {
+        let config = ClientConfig {
             server: self.at.to_string(),
             credentials: credentials(&self.authority, &pair),
             claimed: None,
@@ -123,8 +184,11 @@ impl World {
             exports: vec![Export { index: EXPORT_TASKS, name: "tasks".into(), version: wire::VERSION }],
             limits: Limits::default(),
             redial: Redial::default(),
-        });
-        Client { link, events, blobs }
+        };
+        move || {
+            let (link, events, blobs) = connect(config);
+            Client { link, events, blobs }
+        }
     }
 
     /// A job whose coordinator notes what it is told.

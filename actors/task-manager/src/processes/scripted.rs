@@ -4,7 +4,6 @@ use super::{Processes, blocking, not_started, optimizer, parameters, tell};
 use crate::trainer::{Assignment, Failure};
 use bytes::Bytes;
 use nsfl_store::StoreError;
-use nsfl_trainer::launch::Limits;
 use nsfl_trainer::script::{Facts, ScriptFailure, ScriptTask, TaskFolder, pack, unpack};
 use nsfl_types::{BlobRef, Code, Refusal, TaskKind};
 use nsfl_workflow::UpdateRef;
@@ -40,6 +39,7 @@ pub(super) async fn run(trainer: &Processes, task: &Assignment) -> Result<Update
 
 async fn describe(trainer: &Processes, task: &Assignment) -> Result<ScriptTask, Refusal> {
     let (key, work, rules) = (&task.key, &task.work, &trainer.config.scripts);
+    let program = trainer.program(task).await?;
     Ok(ScriptTask {
         folder: TaskFolder::at(&task.folder),
         facts: Facts {
@@ -54,14 +54,14 @@ async fn describe(trainer: &Processes, task: &Assignment) -> Result<ScriptTask, 
             worker_num: work.resource.worker_num.max(1),
             optimizer: optimizer(work)?,
         },
-        program: trainer.program(task).await?,
         parameters: parameters(work)?,
         datasets: task.datasets.clone(),
         timeout: task.timeout,
         grace: rules.grace,
         environment: rules.environment.clone(),
-        limits: Limits { folder: Some(rules.quota), output: rules.log, ..Limits::default() },
-        sandbox: None,
+        limits: rules.confinement.limits(task, rules.quota, rules.log),
+        sandbox: rules.confinement.sandbox(task, &program),
+        program,
     })
 }
 

@@ -12,7 +12,7 @@ use nsfl_messages::wire::{
 };
 use nsfl_store::memory::{MemoryBlobStore, MemoryTaskStore};
 use nsfl_store::{BlobStore, BlobWriter, Owner, put_bytes};
-use nsfl_task_manager::{ProcessConfig, Processes, ScriptRules, SiteConfig, client_tree};
+use nsfl_task_manager::{Admission, ProcessConfig, Processes, ScriptRules, SiteConfig, client_tree};
 use nsfl_tensor::{DType, Layout};
 use nsfl_trainer::TrainerCommand;
 use nsfl_trainer::launch::Launcher;
@@ -93,16 +93,7 @@ pub async fn world_with(script: &str, adjust: impl FnOnce(&mut SiteConfig)) -> W
     let owner = Owner::new("model").unwrap();
     let base = put_bytes(&hub.blobs, model(&BASE).into(), &owner).await.unwrap();
     let blobs = Arc::new(MemoryBlobStore::default());
-    let mut site = SiteConfig {
-        info: info(),
-        heartbeat: Duration::from_millis(50),
-        workspace: folder.path().join("tasks"),
-        trainer: Arc::new(Processes::new(processes(folder.path()))),
-        datasets: [("digits".to_owned(), PathBuf::from("/dev/null"))].into(),
-        blobs: blobs.clone(),
-        tasks: Arc::new(MemoryTaskStore::default()),
-        sweep: Duration::from_millis(50),
-    };
+    let mut site = SiteConfig { blobs: blobs.clone(), ..site(folder.path()) };
     adjust(&mut site);
     let mut world = World {
         hub,
@@ -122,7 +113,33 @@ pub async fn world_with(script: &str, adjust: impl FnOnce(&mut SiteConfig)) -> W
     world
 }
 
+/// A client that keeps all in memory but its tasks' folders, which are below this one.
+pub fn site(folder: &Path) -> SiteConfig {
+    SiteConfig {
+        info: info(),
+        heartbeat: Duration::from_millis(50),
+        workspace: folder.join("tasks"),
+        trainer: Arc::new(Processes::new(processes(folder))),
+        datasets: [("digits".to_owned(), PathBuf::from("/dev/null"))].into(),
+        blobs: Arc::new(MemoryBlobStore::default()),
+        tasks: Arc::new(MemoryTaskStore::default()),
+        sweep: Duration::from_millis(50),
+        admission: Admission::default(),
+    }
+}
+
 impl World {
+    /// The authority's certificate and the client's pair, for a client that is another process.
+    pub fn client_pem(&self) -> (String, PemPair) {
+        let pair = self.authority.issue_client(&"c1".parse().unwrap(), validity()).unwrap();
+        (self.authority.pem().certificate.clone(), pair)
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> String {
+        self.at.to_string()
+    }
+
     pub async fn start_server(&mut self) {
         let pair = self.authority.issue_server(&"hub".parse().unwrap(), validity()).unwrap();
         let config = ServerConfig {
@@ -152,7 +169,7 @@ impl World {
     }
 
     pub async fn start_client(&mut self) {
-        let pair = self.authority.issue_client(&"c1".parse().unwrap(), validity()).unwrap();
+        let (_, pair) = self.client_pem();
         let connection = connect(ClientConfig {
             server: self.at.to_string(),
             credentials: self.credentials(&pair),
@@ -354,7 +371,7 @@ fn info() -> ClientInfo {
         runtimes: vec![Runtime::Builtin],
         label: String::new(),
         max_tasks: 1,
-        resource: Resource { worker_num: 1, cpu: 1.0, gpu: 0.0, memory_mb: 1.0 },
+        resource: Resource { worker_num: 1, cpu: 1.0, gpu: 0.0, memory_mb: 1000.0 },
         datasets: [("digits".to_owned(), 30)].into(),
     }
 }

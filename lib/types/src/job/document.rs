@@ -1,5 +1,6 @@
 //! The job document exactly as users write it: optional fields, no checks but types and unknown names.
 
+use super::{ExtenderDocument, ScriptsDocument};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -102,13 +103,13 @@ pub struct JobDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_entry: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scripts: Option<Value>,
+    pub scripts: Option<ScriptsDocument>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssl: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Map<String, Value>>,
     #[serde(default, alias = "extenders", skip_serializing_if = "Option::is_none")]
-    pub extender: Option<Value>,
+    pub extender: Option<ExtenderDocument>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secure_algorithm: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
 //! The checked job: every value is in range, every name is safe, exactly what the actors work with.
 
 use super::document::{AggregatorDocument, JobDocument};
+use super::scripts::{self, ExtenderSpec, OptimizerSpec, ScriptsSpec};
 use crate::{ClientId, Code, JobId, seed_for};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -152,8 +153,14 @@ pub struct JobSpec {
     pub resource: Resource,
     /// Rounds, quorum, intervals.
     pub hyper: HyperParameters,
-    /// Name of a task configured on the client; for `builtin`: `classifier` or `echo`.
+    /// Name of a task configured on the client; for `builtin`: `classifier` or `echo`. Empty with `scripts`.
     pub task_entry: String,
+    /// Scripts sent with each task, instead of `task_entry`.
+    pub scripts: Option<ScriptsSpec>,
+    /// The user's functions on the server.
+    pub extender: Option<ExtenderSpec>,
+    /// The federated optimizer of the scripts.
+    pub optimizer: Option<OptimizerSpec>,
     /// Passed to the trainer.
     pub parameters: Map<String, Value>,
     /// Aggregation rule.
@@ -208,6 +215,9 @@ impl JobSpec {
             resource: resource(d)?,
             hyper: hyper(d)?,
             task_entry: task_entry(d, runtime)?,
+            scripts: scripts::scripts(d.scripts.as_ref(), runtime)?,
+            extender: scripts::extender(d.extender.as_ref())?,
+            optimizer: scripts::optimizer(d.optimizer.as_ref(), runtime)?,
             aggregator: aggregator(d.aggregator.as_ref())?,
             datasets: d.datasets.as_ref().map(super::OneOrMany::items).unwrap_or_default(),
             output: storage_path("output", required("output", d.output.as_deref())?)?,
@@ -223,11 +233,11 @@ impl JobSpec {
     }
 }
 
-fn bad(field: &str, problem: &str) -> JobError {
+pub(super) fn bad(field: &str, problem: &str) -> JobError {
     JobError { field: field.to_owned(), problem: problem.to_owned(), code: Code::BadDocument }
 }
 
-fn required<'a>(field: &str, value: Option<&'a str>) -> Result<&'a str, JobError> {
+pub(super) fn required<'a>(field: &str, value: Option<&'a str>) -> Result<&'a str, JobError> {
     match value {
         Some(v) if !v.trim().is_empty() => Ok(v),
         Some(_) => Err(bad(field, "must not be empty")),
@@ -252,10 +262,7 @@ fn runtime(name: &str) -> Result<Runtime, JobError> {
 fn unsupported(d: &JobDocument) -> Result<(), JobError> {
     let fields = [
         ("model_id", d.model_id.is_some(), "give model_path, or none with runtime builtin"),
-        ("scripts", d.scripts.is_some(), "give task_entry"),
-        ("extender", d.extender.is_some(), "leave it out"),
         ("secure_algorithm", d.secure_algorithm.is_some(), "leave it out"),
-        ("optimizer", d.optimizer.is_some(), "leave it out"),
         ("compression", d.compression.is_some(), "leave it out"),
     ];
     match fields.into_iter().find(|(_, given, _)| *given) {
@@ -350,6 +357,14 @@ fn at_least_one(field: &str, value: Option<u32>, default: u32) -> Result<u32, Jo
 const BUILTIN_TASKS: [&str; 2] = ["classifier", "echo"];
 
 fn task_entry(d: &JobDocument, runtime: Runtime) -> Result<String, JobError> {
+    match (&d.task_entry, &d.scripts) {
+        (Some(_), Some(_)) => return Err(bad("scripts", "two tasks: give task_entry or scripts, not both")),
+        (None, Some(_)) => return Ok(String::new()),
+        (None, None) if runtime != Runtime::Builtin => {
+            return Err(bad("task_entry", "is missing: give task_entry (a task of the clients) or scripts"));
+        }
+        _ => {}
+    }
     let entry = required("task_entry", d.task_entry.as_deref())?;
     if runtime == Runtime::Builtin && !BUILTIN_TASKS.contains(&entry) {
         return Err(bad("task_entry", &format!("'{entry}' is unknown to runtime builtin; allowed: classifier, echo")));
@@ -387,7 +402,7 @@ fn seed(parameters: &Map<String, Value>, id: &JobId) -> Result<u64, JobError> {
 }
 
 /// A path inside the namespace's storage: relative (a leading `/` is dropped), no `..`, no empty parts.
-fn storage_path(field: &str, path: &str) -> Result<String, JobError> {
+pub(super) fn storage_path(field: &str, path: &str) -> Result<String, JobError> {
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
     if parts.is_empty() || parts.contains(&"..") || path.contains('\0') || path.contains('\\') {
         return Err(bad(field, &format!("'{path}' is not a path inside the namespace's storage (no '..', not empty)")));

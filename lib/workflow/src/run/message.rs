@@ -12,12 +12,20 @@ pub enum RunInput {
     Begin { initial: Option<BlobRef> },
     /// The first model is stored.
     ModelReady { model: BlobRef },
+    /// What the job brings along is stored; before `ModelReady`.
+    Packed { packages: Packages },
+    /// What the job brings along is not there or not usable.
+    PackFailed { code: Code, reason: String },
     /// The first model could not be made.
     ModelFailed { code: Code, reason: String },
     /// These clients fit.
     CohortSelected { round: u32, attempt: u32, kind: TaskKind, clients: Vec<ClientId> },
     /// Too few clients fit.
     NoCohort { round: u32, attempt: u32, kind: TaskKind, reason: String },
+    /// What the job's extender sends along with this round's tasks is stored; before `CohortSelected`.
+    Broadcast { round: u32, attempt: u32, inputs: Option<BlobRef> },
+    /// The job's extender failed before the round.
+    BroadcastFailed { round: u32, attempt: u32, code: Code, reason: String },
     /// A client works on its task.
     TaskStarted { key: TaskKey },
     /// A client's update is stored durably and passed validation.
@@ -28,6 +36,8 @@ pub enum RunInput {
     TaskFailed { key: TaskKey, code: Code, reason: String },
     /// A client (re)connected and has these tasks, of this job and perhaps of others.
     ClientReported { client: ClientId, tasks: Vec<TaskKey> },
+    /// What the job's extender says of the round beside its model; before `Aggregated`.
+    Extended { round: u32, attempt: u32, parameters: Option<String>, metrics: Metrics },
     /// The next model is stored.
     Aggregated { round: u32, attempt: u32, model: BlobRef },
     /// The updates could not be summed.
@@ -40,6 +50,54 @@ pub enum RunInput {
     Tick,
     /// The job was told to stop.
     Stop,
+}
+
+/// What a job brings along, stored when its run begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packages {
+    /// The scripts of its tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scripts: Option<BlobRef>,
+    /// The script of its extender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extender: Option<BlobRef>,
+}
+
+impl Packages {
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What the extender sends along with the tasks of a round.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Broadcast {
+    pub(super) round: u32,
+    pub(super) inputs: Option<BlobRef>,
+}
+
+/// What the extender said of a round beside its model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Extension {
+    pub(super) round: u32,
+    /// A JSON object for the next broadcast.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) parameters: Option<String>,
+    #[serde(default)]
+    pub(super) metrics: Metrics,
+}
+
+/// The blobs a run cannot go on without.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Its model.
+    pub model: Option<BlobRef>,
+    /// The updates it has accepted for the sum that is still to be made, and what came with them.
+    pub updates: Vec<BlobRef>,
+    /// What the job brought along.
+    pub packages: Vec<BlobRef>,
+    /// What the extender sends along with the round's tasks.
+    pub inputs: Option<BlobRef>,
 }
 
 /// An accepted update and whose it is.
@@ -91,6 +149,8 @@ pub enum RunEffect {
     RetireModel { model: BlobRef },
     /// The run needs this update no longer.
     RetireUpdate { update: BlobRef },
+    /// The run needs this of the extender's inputs no longer.
+    RetireInputs { inputs: BlobRef },
     /// `done` of `total` rounds are over.
     Progress { done: u32, total: u32 },
     /// The run has ended with a model.

@@ -1,5 +1,6 @@
 //! The steps of a run and what follows each. Which input is stale was decided before (see `run`).
 
+use super::message::Broadcast;
 use super::{Evaluated, RunEffect, RunMachine, RunPhase};
 use crate::round::{RoundId, RoundInput, RoundMachine, RoundOutcome, RoundRules};
 use nsfl_types::{BlobRef, ClientId, Code, Metrics, TaskKind, Timestamp};
@@ -91,6 +92,18 @@ impl RunMachine {
         self.attempt_failed(now, Code::NoClients, &reason, effects);
     }
 
+    /// Asked once a round, whatever its attempts.
+    pub(super) fn broadcast(&mut self, round: u32, inputs: Option<BlobRef>, effects: &mut Vec<RunEffect>) {
+        let before = self.broadcast.replace(Broadcast { round, inputs }).and_then(|before| before.inputs);
+        let retired = before.filter(|before| Some(*before) != inputs);
+        effects.extend(retired.map(|inputs| RunEffect::RetireInputs { inputs }));
+    }
+
+    pub(super) fn not_broadcast(&mut self, now: Timestamp, code: Code, reason: &str, effects: &mut Vec<RunEffect>) {
+        self.close_round(RoundOutcome::Failed { code, reason: reason.to_owned() }, None, effects);
+        self.attempt_failed(now, code, reason, effects);
+    }
+
     pub(super) fn aggregated(&mut self, model: BlobRef, effects: &mut Vec<RunEffect>) {
         let previous = self.model.replace(model);
         self.close_round(RoundOutcome::Complete, Some(model), effects);
@@ -105,8 +118,11 @@ impl RunMachine {
 
     /// An aggregation or a checkpoint failed: the same again after a pause, a few times.
     pub(super) fn step_failed(&mut self, now: Timestamp, code: Code, reason: &str, effects: &mut Vec<RunEffect>) {
-        // A stored update is damaged: only its client can make it again, and it makes the same.
-        if code == Code::WrongDigest && matches!(self.phase, RunPhase::Aggregating { .. }) {
+        // A stored update is damaged: only its client can make it again, and it makes the same. And what an extender made
+        // of these updates it would make of them again.
+        if matches!(code, Code::WrongDigest | Code::ExtenderFailed)
+            && matches!(self.phase, RunPhase::Aggregating { .. })
+        {
             self.give_up_round(now, code, reason, effects);
             return self.attempt_failed(now, code, reason, effects);
         }
@@ -230,17 +246,26 @@ impl RunMachine {
 
     fn close_round(&self, outcome: RoundOutcome, model: Option<BlobRef>, effects: &mut Vec<RunEffect>) {
         let (members, metrics) = match self.current_round() {
-            Some(opened) => (opened.members().clone(), opened.metrics()),
+            Some(opened) => (opened.members().clone(), self.extended(opened.metrics(), model.is_some())),
             None => (BTreeMap::new(), Metrics::default()),
         };
         let (round, attempt, kind) = (self.round, self.attempt, self.kind);
         effects.push(RunEffect::RoundClosed { round, attempt, kind, outcome, members, metrics, model });
     }
 
+    /// With what the extender says of a round that was summed.
+    fn extended(&self, mut metrics: Metrics, summed: bool) -> Metrics {
+        if let Some(extension) = self.extension.as_ref().filter(|extension| summed && extension.round == self.round) {
+            metrics.0.extend(extension.metrics.0.clone());
+        }
+        metrics
+    }
+
     /// Before the next tasks are sent: a task done again may give the same bytes, which must then stay.
     fn retire_updates(&self, effects: &mut Vec<RunEffect>) {
         let members = self.opened.iter().flat_map(RoundMachine::accepted);
-        let updates: BTreeSet<BlobRef> = members.filter_map(|member| member.update.blob).collect();
+        let updates: BTreeSet<BlobRef> =
+            members.flat_map(|member| [member.update.blob, member.update.extra]).flatten().collect();
         effects.extend(updates.into_iter().map(|update| RunEffect::RetireUpdate { update }));
     }
 }

@@ -1,7 +1,7 @@
 //! What every job store must do.
 
 use super::sample::{checkpoint, event, job, job_key, member, round, run};
-use crate::{Change, JobRecord, JobStore, StoreError};
+use crate::{Change, JobRecord, JobStore, MemberState, StoreError};
 use nsfl_types::TaskKind::{Evaluate, Train};
 use nsfl_types::{JobState, Timestamp};
 use std::path::Path;
@@ -22,6 +22,7 @@ pub async fn job_store<S: JobStore>(open: impl AsyncFn(&Path) -> S) {
     what_is_written_is_read_to_the_last_bit(&fresh().await.0).await;
     lists_are_in_the_order_promised(&fresh().await.0).await;
     records_written_again_replace_the_first(&fresh().await.0).await;
+    failures_are_listed_the_newest_first_up_to_a_limit(&fresh().await.0).await;
     event_ids_count_up_and_are_never_given_twice(&fresh().await.0).await;
     events_are_read_after_an_id_up_to_a_limit_of_one_job_or_all(&fresh().await.0).await;
     the_newest_event_is_told_to_those_who_wait(&fresh().await.0).await;
@@ -169,9 +170,9 @@ async fn lists_are_in_the_order_promised(store: &dyn JobStore) {
 async fn records_written_again_replace_the_first(store: &dyn JobStore) {
     store.commit(everything("a")).await.unwrap();
     let mut again = round("a", 1, Train, 1);
-    (again.closed, again.model, again.reason) = (None, None, "no quorum".into());
+    (again.closed, again.model, again.reason, again.cause) = (None, None, "no quorum".into(), None);
     let mut silent = member("a", 1, Train, "x");
-    (silent.code, silent.metrics) = (None, Default::default());
+    (silent.code, silent.metrics, silent.cause) = (None, Default::default(), None);
     let mut unmeasured = checkpoint("a", "one", 1);
     unmeasured.accuracy = None;
     let batch = vec![
@@ -183,6 +184,31 @@ async fn records_written_again_replace_the_first(store: &dyn JobStore) {
     assert_eq!(store.rounds(&job_key("a"), 1).await.unwrap(), [again]);
     assert_eq!(store.members(&job_key("a"), 1, 1).await.unwrap(), [silent]);
     assert_eq!(store.checkpoints(&job_key("a")).await.unwrap(), [unmeasured]);
+}
+
+async fn failures_are_listed_the_newest_first_up_to_a_limit(store: &dyn JobStore) {
+    let of = |round: u32, attempt: u32, kind, client: &str, state| {
+        let mut record = member("a", attempt, kind, client);
+        (record.task.round, record.state) = (round, state);
+        record
+    };
+    let failed = [
+        of(10, 1, Train, "x", MemberState::Straggler),
+        of(2, 2, Train, "x", MemberState::Failed),
+        of(2, 1, Evaluate, "x", MemberState::Refused),
+        of(2, 1, Train, "y", MemberState::Failed),
+        of(2, 1, Train, "x", MemberState::Failed),
+    ];
+    let well =
+        [MemberState::Invited, MemberState::Started, MemberState::Accepted].map(|state| of(11, 1, Train, "x", state));
+    let mut other_run = of(12, 1, Train, "x", MemberState::Failed);
+    other_run.task.run = 2;
+    let mut batch = vec![Change::InsertJob(job("a")), Change::PutMember(other_run)];
+    batch.extend(failed.iter().chain(&well).cloned().map(Change::PutMember));
+    store.commit(batch).await.unwrap();
+    assert_eq!(store.failures(&job_key("a"), 1, 10).await.unwrap(), failed);
+    assert_eq!(store.failures(&job_key("a"), 1, 2).await.unwrap(), failed[..2]);
+    assert_eq!(store.failures(&job_key("b"), 1, 10).await.unwrap(), []);
 }
 
 async fn event_ids_count_up_and_are_never_given_twice(store: &dyn JobStore) {

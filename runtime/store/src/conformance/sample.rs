@@ -3,7 +3,7 @@
 use crate::{
     CheckpointRecord, EventRecord, JobRecord, MemberRecord, MemberState, RoundRecord, RoundState, RunRecord, TaskRecord,
 };
-use nsfl_types::{BlobRef, Code, JobKey, JobState, Metrics, TaskKey, TaskKind, Timestamp};
+use nsfl_types::{BlobRef, Cause, Code, JobKey, JobState, Metrics, TaskKey, TaskKind, Timestamp};
 
 /// `default/<id>`.
 #[must_use]
@@ -23,6 +23,7 @@ pub fn job(id: &str) -> JobRecord {
     JobRecord {
         key: job_key(id),
         document: r#"{"name":"é"}"#.into(),
+        author: "ada".into(),
         state: JobState::Queuing,
         snapshot: vec![0, 255, 1],
         created: Timestamp(u64::MAX),
@@ -53,6 +54,7 @@ pub fn round(job: &str, round: u32, kind: TaskKind, attempt: u32) -> RoundRecord
         metrics: metrics(),
         model: Some(BlobRef::of(b"model")),
         reason: String::new(),
+        cause: Some(Cause { traceback: Some("Traceback: é".into()), ..Cause::default() }),
     }
 }
 
@@ -65,7 +67,20 @@ pub fn member(job: &str, attempt: u32, kind: TaskKind, client: &str) -> MemberRe
         metrics: metrics(),
         code: Some(Code::NotFinite),
         reason: "holds NaN".into(),
+        cause: Some(cause()),
         at: Timestamp(7),
+    }
+}
+
+/// Everything that can be known of a failure.
+#[must_use]
+pub fn cause() -> Cause {
+    Cause {
+        exit: Some("exit code 1".into()),
+        limit: Some("memory 512 MB".into()),
+        traceback: Some("Traceback\n  é".into()),
+        log: "last\nlines".into(),
+        worker: Some(2),
     }
 }
 

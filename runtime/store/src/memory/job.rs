@@ -70,6 +70,13 @@ impl JobStore for MemoryJobStore {
         Ok(members.into_iter().flat_map(BTreeMap::values).cloned().collect())
     }
 
+    async fn failures(&self, key: &JobKey, run: u32, limit: u32) -> Result<Vec<MemberRecord>, StoreError> {
+        let state = lock(&self.state);
+        let rounds = state.jobs.get(key).into_iter().flat_map(|job| job.members.iter().rev());
+        let members = rounds.filter(|((of, _), _)| *of == run).flat_map(|(_, members)| members.values().rev());
+        Ok(members.filter(|member| member.state.is_failure()).take(limit as usize).cloned().collect())
+    }
+
     async fn checkpoints(&self, key: &JobKey) -> Result<Vec<CheckpointRecord>, StoreError> {
         let state = lock(&self.state);
         let saved = state.jobs.get(key).into_iter().flat_map(|job| job.checkpoints.values());

@@ -10,17 +10,17 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// Tensors of F32: shape and values.
-pub type Floats = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+pub(crate) type Floats = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// A task's folder, and what its tasks have in common.
-pub struct Bench {
-    pub dir: TempDir,
-    pub task: TrainerTask,
+pub(crate) struct Bench {
+    pub(crate) dir: TempDir,
+    pub(crate) task: TrainerTask,
 }
 
 impl Bench {
     /// With one of the modules beside the tests.
-    pub fn new(module: &str, parameters: &str) -> Self {
+    pub(crate) fn new(module: &str, parameters: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let entry = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/modules").join(module);
         let task = TrainerTask {
@@ -37,33 +37,33 @@ impl Bench {
     }
 
     /// Also writes its initial weights to `base.safetensors`.
-    pub fn begun(module: &str, parameters: &str) -> Self {
+    pub(crate) fn begun(module: &str, parameters: &str) -> Self {
         let mut bench = Self::new(module, parameters);
         bench.run(Work::Init { out_weights: "base.safetensors".into() }).unwrap();
         bench
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn set(&mut self, parameter: &str, value: impl Into<serde_json::Value>) -> &mut Self {
+    pub(crate) fn set(&mut self, parameter: &str, value: impl Into<serde_json::Value>) -> &mut Self {
         self.task.parameters.insert(parameter.to_owned(), value.into());
         self
     }
 
-    pub fn optimizer(&mut self, object: &str) -> &mut Self {
+    pub(crate) fn optimizer(&mut self, object: &str) -> &mut Self {
         self.task.optimizer = Some(serde_json::from_str(object).unwrap());
         self
     }
 
-    pub fn data(&mut self, name: &str) -> PathBuf {
+    pub(crate) fn data(&mut self, name: &str) -> PathBuf {
         let path = self.path(name);
         self.task.datasets = [("data".to_owned(), path.clone())].into();
         path
     }
 
-    pub fn run(&mut self, work: Work) -> Result<Metrics, TrainerError> {
+    pub(crate) fn run(&mut self, work: Work) -> Result<Metrics, TrainerError> {
         self.task.work = work;
         let command = TrainerCommand { program: env!("CARGO_BIN_EXE_nsfl-trainer-torch").into(), args: vec![] };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -74,19 +74,19 @@ impl Bench {
     }
 
     /// Trains `base.safetensors`; the weights go to `out`.
-    pub fn train(&mut self, out: &str) -> Result<Metrics, TrainerError> {
+    pub(crate) fn train(&mut self, out: &str) -> Result<Metrics, TrainerError> {
         self.run(Work::Train { base: "base.safetensors".into(), out_weights: out.into() })
     }
 
-    pub fn evaluate(&mut self, base: &str) -> Result<Metrics, TrainerError> {
+    pub(crate) fn evaluate(&mut self, base: &str) -> Result<Metrics, TrainerError> {
         self.run(Work::Evaluate { base: base.into() })
     }
 
-    pub fn bytes(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.path(name)).unwrap()
     }
 
-    pub fn floats(&self, name: &str) -> Floats {
+    pub(crate) fn floats(&self, name: &str) -> Floats {
         let bytes = self.bytes(name);
         let view = WeightsView::parse(&bytes).unwrap();
         let tensor = |(i, spec): (usize, &nsfl_tensor::TensorSpec)| {
@@ -96,14 +96,14 @@ impl Bench {
         view.layout().tensors().iter().enumerate().filter_map(tensor).collect()
     }
 
-    pub fn write(&self, name: &str, tensors: &Floats) {
+    pub(crate) fn write(&self, name: &str, tensors: &Floats) {
         let bytes = |(name, (shape, values)): (&String, &(Vec<usize>, Vec<f32>))| {
             (name.clone(), DType::F32, shape.clone(), values.iter().flat_map(|v| v.to_le_bytes()).collect())
         };
         self.write_any(name, tensors.iter().map(bytes).collect());
     }
 
-    pub fn write_any(&self, name: &str, tensors: Vec<(String, DType, Vec<usize>, Vec<u8>)>) {
+    pub(crate) fn write_any(&self, name: &str, tensors: Vec<(String, DType, Vec<usize>, Vec<u8>)>) {
         let layout = Layout::new(tensors.iter().map(|t| (t.0.clone(), t.1, t.2.clone()))).unwrap();
         let mut file = layout.header_bytes();
         for spec in layout.tensors() {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead as _, PipeReader, Read as _, Write as _, pipe};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,7 @@ struct OwnLimits {
     cpu_seconds: Option<u64>,
     file: Option<u64>,
     open_files: Option<u64>,
+    processes: Option<u64>,
 }
 
 struct Started {
@@ -89,10 +91,11 @@ pub(super) fn keep() -> io::Result<()> {
 /// Until every worker has ended. When one fails the others, which would wait for it, are killed.
 fn await_all(started: &[(usize, Started)], report: &mut Report, untied: &AtomicBool) -> io::Result<()> {
     let mut running = started.len();
+    // what began after the other thread looked for it
+    if report.failed.is_some() || untied.load(Ordering::SeqCst) {
+        kill_below();
+    }
     while running > 0 {
-        if report.failed.is_some() || untied.load(Ordering::SeqCst) {
-            kill_below();
-        }
         let (pid, status) = match wait(WaitOptions::empty()) {
             Ok(Some(ended)) => ended,
             Ok(None) | Err(Errno::INTR) => continue,
@@ -102,7 +105,11 @@ fn await_all(started: &[(usize, Started)], report: &mut Report, untied: &AtomicB
         let worker = started.iter().find(|(_, child)| Pid::from_raw(child.pid) == Some(pid));
         if let Some((index, _)) = worker {
             running -= 1;
+            let well_so_far = report.failed.is_none();
             report.end(*index, how(status));
+            if well_so_far && report.failed.is_some() {
+                kill_below();
+            }
         }
     }
     Ok(())
@@ -162,6 +169,7 @@ impl OwnLimits {
             cpu_seconds: order.limits.cpu_seconds,
             file: order.limits.file,
             open_files: order.limits.open_files,
+            processes: order.limits.processes,
         }
     }
 
@@ -173,14 +181,24 @@ impl OwnLimits {
         limits.push((Resource::Data, self.data, 0));
         limits.push((Resource::Fsize, self.file, 0));
         limits.push((Resource::Nofile, self.open_files, 0));
+        // The user's, not the tree's, and nothing to root: it slows down a fork bomb until the warden looks.
+        limits.push((Resource::Nproc, self.processes, threads_of_this_user()));
         for (resource, wanted, above) in limits {
             let Some(wanted) = wanted else { continue };
             let most = getrlimit(resource).maximum;
             let hard = most.map_or(wanted + above, |most| most.min(wanted + above));
-            setrlimit(resource, Rlimit { current: Some(wanted.min(hard)), maximum: Some(hard) })?;
+            let soft = if resource == Resource::Nproc { hard } else { wanted.min(hard) };
+            setrlimit(resource, Rlimit { current: Some(soft), maximum: Some(hard) })?;
         }
         Ok(())
     }
+}
+
+fn threads_of_this_user() -> u64 {
+    let own = rustix::process::geteuid().as_raw();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| entry.metadata().is_ok_and(|found| found.uid() == own));
+    ours.map(|entry| std::fs::read_dir(entry.path().join("task")).map_or(0, |tasks| tasks.count() as u64)).sum()
 }
 
 /// Becomes a worker's program. Comes back only with what kept it from that.

@@ -11,8 +11,9 @@ use std::path::Path;
 /// What a tree uses, summed over its processes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Usage {
-    /// Resident memory in bytes; what several processes share is counted for each.
-    pub(super) resident: u64,
+    /// Memory in bytes that is held and could not be read again from a file: what control groups cannot reclaim either.
+    /// What several processes share is counted for each.
+    pub(super) memory: u64,
     /// Processes and threads.
     pub(super) threads: u64,
     /// Processor time in clock ticks, that of processes waited for included.
@@ -30,23 +31,30 @@ pub(super) fn below(root: i32) -> Vec<i32> {
 
 /// What these processes use now.
 pub(super) fn usage(pids: &[i32]) -> Usage {
-    let page = rustix::param::page_size() as u64;
-    pids.iter().filter_map(|pid| stat(*pid)).fold(Usage::default(), |sum, fields| {
+    pids.iter().filter_map(|pid| Some((pid, stat(*pid)?))).fold(Usage::default(), |sum, (pid, fields)| {
         let number = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
         Usage {
-            resident: sum.resident + number(21) * page,
+            memory: sum.memory + memory(*pid),
             threads: sum.threads + number(17),
             ticks: sum.ticks + (11..=14).map(number).sum::<u64>(),
         }
     })
 }
 
-/// Memory in bytes where what is shared is counted once: exact, and slow to read. `None` where the kernel does not tell.
+fn memory(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    ["RssAnon:", "RssShmem:"].iter().filter_map(|key| kib(&status, key)).sum::<u64>() * 1024
+}
+
+fn kib(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key))?.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// The same where what is shared is counted once: slow to read. `None` where the kernel does not tell.
 pub(super) fn proportional(pids: &[i32]) -> Option<u64> {
     let of = |pid: &i32| {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
+        Some((kib(&text, "Pss_Anon:")? + kib(&text, "Pss_Shmem:")?) * 1024)
     };
     let known: Vec<u64> = pids.iter().filter_map(of).collect();
     (!known.is_empty()).then(|| known.iter().sum())
@@ -57,23 +65,43 @@ pub(super) fn proportional(pids: &[i32]) -> Option<u64> {
 pub(super) fn end_all_below() -> io::Result<()> {
     loop {
         kill_below();
-        match wait(WaitOptions::empty()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::CHILD) => return Ok(()),
-            Err(error) => return Err(error.into()),
+        // one is waited for, and all that have ended with it: there may be thousands
+        let mut options = WaitOptions::empty();
+        loop {
+            match wait(options) {
+                Ok(Some(_)) => options = WaitOptions::NOHANG,
+                Ok(None) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::CHILD) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }
 
-/// Kills every process below this one that is there now.
+/// Kills every process below this one that is there now. They are stopped first: what is stopped forks no more, so that
+/// the fastest fork bomb is overtaken.
 pub(super) fn kill_below() {
-    below(getpid().as_raw_nonzero().get()).into_iter().for_each(kill);
+    let mut stopped = BTreeSet::new();
+    loop {
+        let found = below(getpid().as_raw_nonzero().get());
+        let fresh: Vec<i32> = found.into_iter().filter(|pid| stopped.insert(*pid)).collect();
+        if fresh.is_empty() {
+            break;
+        }
+        fresh.into_iter().for_each(|pid| send(pid, Signal::STOP));
+    }
+    stopped.into_iter().for_each(kill);
 }
 
 /// Kills a process.
 pub(super) fn kill(pid: i32) {
+    send(pid, Signal::KILL);
+}
+
+fn send(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
-        let _ = kill_process(pid, Signal::KILL);
+        let _ = kill_process(pid, signal);
     }
 }
 
@@ -156,8 +184,8 @@ mod tests {
         assert_eq!(tree, children_by_parent(pid));
         let usage = usage(&[vec![pid], tree.clone()].concat());
         assert_eq!(usage.threads, 2);
-        let resident = usage.resident;
-        assert!(resident > 100_000 && proportional(&tree).is_none_or(|exact| exact <= resident), "{usage:?}");
+        let memory = usage.memory;
+        assert!(memory > 50_000 && proportional(&tree).is_none_or(|exact| exact <= memory), "{usage:?}");
         tree.into_iter().for_each(kill);
         child.kill().unwrap();
         child.wait().unwrap();

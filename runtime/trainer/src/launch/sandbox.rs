@@ -107,6 +107,8 @@ impl Sandbox {
             args.bind("--ro-bind-try", &path, &path);
         }
         args.all(["--proc", "/proc", "--dev", "/dev"]);
+        // what of a temporary folder of the machine is shown lies on top of it
+        args.bind("--bind", &self.tmp, Path::new("/tmp"));
         let topology = Path::new(if self.gpu { "/sys" } else { "/sys/devices/system/cpu" });
         args.bind("--ro-bind-try", topology, topology);
         for device in self.devices() {
@@ -126,7 +128,6 @@ impl Sandbox {
         for path in &self.read_only {
             args.bind("--ro-bind", path, path);
         }
-        args.bind("--bind", &self.tmp, Path::new("/tmp"));
         for path in &self.writable {
             args.bind("--bind", path, path);
         }

@@ -37,7 +37,7 @@ impl Watch {
         PAUSE
     }
 
-    /// The largest sum of resident memory seen.
+    /// The largest sum of memory seen.
     pub(super) fn peak(&self) -> u64 {
         self.peak
     }
@@ -73,10 +73,10 @@ impl Watch {
     fn tree(&mut self) -> Option<Limit> {
         let pids = below(getpid().as_raw_nonzero().get());
         let used = usage(&pids);
-        self.peak = self.peak.max(used.resident);
+        self.peak = self.peak.max(used.memory);
         let bounded = |controller: &str| self.group.as_ref().is_some_and(|group| group.has(controller));
         let seconds = used.ticks / rustix::param::clock_ticks_per_second().max(1);
-        if let Some(max) = self.limits.memory.filter(|max| !bounded("memory") && used.resident > *max) {
+        if let Some(max) = self.limits.memory.filter(|max| !bounded("memory") && used.memory > *max) {
             // workers that were forked from one share much: counted once
             if proportional(&pids).is_none_or(|exact| exact > max) {
                 return Some(Limit::Memory(max));

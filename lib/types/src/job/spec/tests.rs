@@ -57,7 +57,18 @@ fn each_bad_field_is_named_with_its_path() {
         (&["clients"], j(r#"["a","a"]"#), "clients[1]", "twice"),
         (&["aggregator"], j(r#"{"name":"krum"}"#), "aggregator.name", "fedavg"),
         (&["aggregator"], j(r#"{"name":"fedavg","params":{"beta":1}}"#), "aggregator.params.beta", "uniform"),
-        (&["optimizer"], j(r#"{"name":"fedprox"}"#), "optimizer", "not offered"),
+        (&["optimizer"], j(r#"{"name":"fedprox"}"#), "optimizer", "runtime builtin"),
+        (&["optimizer"], j(r#"{"name":"dp-sgd"}"#), "optimizer.name", "fedprox, scaffold"),
+        (&["optimizer"], j(r#"{"mu":1}"#), "optimizer.name", "missing"),
+        (&["optimizer"], j(r#"{"name":"fedprox","mu":-1}"#), "optimizer.mu", "≥ 0"),
+        (&["optimizer"], j(r#"{"name":"fedprox","params":{"nu":1}}"#), "optimizer.params.nu", "mu, learning_rate"),
+        (&["optimizer"], j(r#"{"name":"scaffold","batch_size":0}"#), "optimizer.batch_size", "≥ 1"),
+        (&["scripts"], j(r#"{"path":"s","config_file":"c"}"#), "scripts", "not both"),
+        (&["scripts"], j(r#"{"path":"s","file":"c"}"#), "scripts.file", "unknown field"),
+        (&["extender"], j(r#"{"entry":"e.py"}"#), "extender.script_path", "missing"),
+        (&["extender"], j(r#"{"script_path":"../e","entry":"e.py"}"#), "extender.script_path", "storage"),
+        (&["extender"], j(r#"{"script_path":"e","entry":"../e.py"}"#), "extender.entry", "inside the scripts"),
+        (&["extender"], j(r#"{"script_path":"e","entry":"e.py","finish":"a b"}"#), "extender.finish", "function"),
         (&["parameters"], j(r#"{"seed":-1}"#), "parameters.seed", "integer"),
     ] {
         let e = refused(path, value);
@@ -79,6 +90,51 @@ fn a_missing_field_and_two_model_sources_are_refused() {
     doc["checkpoint_id"] = "c".into();
     assert!(parse(&doc).unwrap_err().problem.contains("two model sources"));
     assert_eq!(JobSpec::parse(b"nonsense").unwrap_err().field, "document");
+}
+
+fn scripted(fields: Value) -> Result<JobSpec, JobError> {
+    let mut doc = serde_json::json!({"id": "j", "runtime": "pytorch", "output": "out", "model_path": "m"});
+    doc.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    parse(&doc)
+}
+
+#[test]
+fn a_script_job_has_a_task_of_the_clients_or_scripts_of_its_own() {
+    let scripts = serde_json::json!({"scripts": {"path": "/s/mnist/", "config_file": "task.json"}});
+    let spec = scripted(scripts.clone()).unwrap();
+    let expected = ScriptsSpec { path: "s/mnist".into(), config_file: "task.json".into() };
+    assert_eq!((spec.scripts, spec.task_entry.as_str()), (Some(expected), ""));
+    let e = scripted(serde_json::json!({})).unwrap_err();
+    assert_eq!(e.field, "task_entry");
+    assert!(e.problem.contains("scripts"), "{e}");
+    let mut doc = minimal();
+    doc.as_object_mut().unwrap().remove("task_entry");
+    doc["scripts"] = scripts["scripts"].clone();
+    assert!(parse(&doc).unwrap_err().problem.contains("runtime builtin"));
+    for (path, field) in [("../s", "scripts.path"), ("", "scripts.path")] {
+        let e = scripted(serde_json::json!({"scripts": {"path": path, "config_file": "c"}})).unwrap_err();
+        assert_eq!(e.field, field);
+    }
+    let e = scripted(serde_json::json!({"scripts": {"path": "s", "config_file": "/a/../c"}})).unwrap_err();
+    assert_eq!(e.field, "scripts.config_file");
+}
+
+#[test]
+fn an_optimizer_is_sent_with_what_the_job_sets_and_its_default() {
+    let sent = |optimizer: Value| {
+        let spec = scripted(serde_json::json!({"task_entry": "t", "optimizer": optimizer})).unwrap();
+        spec.optimizer.unwrap().to_json().to_string()
+    };
+    assert_eq!(sent(serde_json::json!({"name": "FedProx"})), r#"{"name":"fedprox","mu":0.6}"#);
+    let scaffold = serde_json::json!({"name": "scaffold", "params": {"batch_size": 32}, "learning_rate": 0.1});
+    assert_eq!(sent(scaffold), r#"{"name":"scaffold","learning_rate":0.1,"batch_size":32}"#);
+}
+
+#[test]
+fn an_extender_may_stand_under_its_older_name_and_its_file_without_ending() {
+    let extenders = serde_json::json!({"script_path": "ext", "entry": "mine", "finish": "done"});
+    let spec = scripted(serde_json::json!({"task_entry": "t", "extenders": extenders})).unwrap().extender.unwrap();
+    assert_eq!((spec.entry.as_str(), spec.broadcasts(), spec.combines()), ("mine.py", false, true));
 }
 
 #[test]

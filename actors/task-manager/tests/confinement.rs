@@ -1,0 +1,122 @@
+//! What a site promises itself: it takes no task against its policy or beyond what it has, and scripts keep to what they
+//! were given.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+#![allow(clippy::print_stderr, reason = "says why something could not be shown")]
+
+mod world;
+
+use nsfl_messages::wire::{TaskCommand, TaskOrder, TaskReport};
+use nsfl_task_manager::{Confinement, Processes, SandboxRules};
+use nsfl_trainer::launch::Bubblewrap;
+use nsfl_types::{Cause, Code, Resource, Runtime, TaskKey};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use world::{TRAINS, TRAINS_ON_GO, World, order, train, world_with};
+
+async fn failure(world: &mut World, key: &TaskKey) -> (Code, String, Cause) {
+    match world.report_that(|report| matches!(report, TaskReport::Failed { .. })).await {
+        TaskReport::Failed { key: failed, code, reason, cause } if failed == *key => {
+            (code, reason, cause.map(|cause| *cause).unwrap_or_default())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_the_policy_does_not_allow_is_refused_before_anything_is_fetched_or_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = dir.path().join("policy.toml");
+    std::fs::write(&policy, "authors = ['alice']").unwrap();
+    let mut world = world_with(TRAINS, |site| site.admission.policy = Some(policy.clone())).await;
+    let from = |author: &str, round: u32| TaskOrder { author: author.into(), ..order(&train(round), world.base) };
+    let (mallory, alice) = (from("mallory", 1), from("alice", 2));
+    world.command(&TaskCommand::Run(mallory)).await;
+    let (code, reason, _) = failure(&mut world, &train(1)).await;
+    assert_eq!(code, Code::Policy);
+    let expected =
+        format!("the site's policy does not allow the task: {}: authors: 'mallory' is not listed", policy.display());
+    assert_eq!(reason, expected);
+    world.until_nothing_is_held(&[]).await;
+    assert_eq!(world.hub.read.load(Ordering::Relaxed), 0);
+    world.command(&TaskCommand::Run(alice)).await;
+    world.done(&train(2)).await;
+}
+
+#[tokio::test]
+async fn tasks_run_beside_each_other_as_far_as_there_is_room() {
+    let mut world = world_with(TRAINS_ON_GO, |site| site.info.max_tasks = 3).await;
+    let asks = |round: u32, cpu: f64| {
+        let resource = Resource { cpu, ..order(&train(round), world.base).resource };
+        TaskOrder { resource: Resource { memory_mb: 10.0, ..resource }, ..order(&train(round), world.base) }
+    };
+    let orders = [asks(1, 0.5), asks(2, 0.6), asks(3, 0.1), asks(4, 1.5)];
+    for order in orders {
+        world.command(&TaskCommand::Run(order)).await;
+    }
+    let (code, reason, _) = failure(&mut world, &train(4)).await;
+    assert_eq!((code, reason.as_str()), (Code::Unsupported, "the task asks for cpu 1.5, this client has 1 in all"));
+    // what has started was told of before the refusal came, or not at all
+    std::fs::write(world.path("go"), "").unwrap();
+    world.report_that(|report| *report == TaskReport::Started { key: train(2) }).await;
+    world.report_that(|report| *report == TaskReport::Started { key: train(3) }).await;
+    world.report_that(|report| matches!(report, TaskReport::Done { .. })).await;
+}
+
+/// A client that runs this script for task `t`, confined so.
+async fn site(script: &str, confinement: impl FnOnce(&std::path::Path) -> Confinement) -> World {
+    world_with("exit 1", |site| {
+        let folder = site.workspace.parent().unwrap().to_owned();
+        std::fs::create_dir_all(folder.join("scripts")).unwrap();
+        std::fs::write(folder.join("scripts/train.py"), script).unwrap();
+        let stage = r#"{"command": "python3", "entry": "train.py"}"#;
+        let text = format!(r#"{{"script_path": "scripts", "train": {stage}, "evaluate": {stage}}}"#);
+        std::fs::write(folder.join("task.json"), text).unwrap();
+        site.info.runtimes = vec![Runtime::Pytorch];
+        let mut config = world::processes(&folder);
+        config.tasks = [("t".to_owned(), folder.join("task.json"))].into();
+        config.scripts.confinement = confinement(&folder);
+        site.trainer = Arc::new(Processes::new(config));
+    })
+    .await
+}
+
+async fn fails(mut world: World, memory_mb: f64) -> (Code, String, Cause) {
+    let mut order = TaskOrder { runtime: Runtime::Pytorch, task_entry: "t".into(), ..order(&train(1), world.base) };
+    order.resource.memory_mb = memory_mb;
+    world.command(&TaskCommand::Run(order)).await;
+    failure(&mut world, &train(1)).await
+}
+
+#[tokio::test]
+async fn a_script_that_uses_more_memory_than_its_job_asked_for_fails_of_that() {
+    let script = "x = []\nwhile len(x) < 250: x.append(bytearray(4 << 20))";
+    let (code, reason, cause) = fails(site(script, |_| Confinement::default()).await, 100.0).await;
+    assert_eq!((code, cause.limit.as_deref()), (Code::ScriptMemory, Some("memory 100 MB")), "{reason}");
+    assert_eq!(cause.exit.as_deref(), Some("signal 9 (SIGKILL)"));
+}
+
+#[tokio::test]
+async fn a_script_in_a_sandbox_finds_its_data_and_scripts_and_none_of_the_clients_own() {
+    let program = match Bubblewrap::probe() {
+        Ok(program) => program,
+        Err(reason) => return eprintln!("skipped: {reason}"),
+    };
+    let script = "
+import json, os
+data = json.load(open(os.environ['DATASETS']))['digits']
+print('data', os.path.exists(data), 'script', os.path.exists(__file__))
+print('key', os.path.exists(os.path.join(os.path.dirname(__file__), '../client.key')))
+print('local', os.path.exists(os.path.join(os.path.dirname(__file__), '../local.safetensors')))
+raise SystemExit(3)";
+    let world = site(script, |folder| {
+        std::fs::write(folder.join("client.key"), "secret").unwrap();
+        let hidden = vec![folder.join("client.key")];
+        let sandbox = SandboxRules { program, read_only: vec![], hidden, network: false };
+        Confinement { sandbox: Some(sandbox), ..Confinement::default() }
+    })
+    .await;
+    let (code, reason, cause) = fails(world, 500.0).await;
+    assert_eq!(code, Code::ScriptExit, "{reason}");
+    assert!(cause.log.contains("data True script True\nkey False\nlocal False\n"), "{}", cause.log);
+}

@@ -1,0 +1,98 @@
+//! SIGTERM ends a node orderly within `shutdown_ms`, whatever hangs: a frozen peer, a frozen trainer, requests that are never
+//! finished and streams that nobody reads. Afterwards the job goes on. Real processes.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use nsfl_integration::{Federation, Options, Place, Signal, digits_job};
+use serde_json::json;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// What the nodes of these tests are given.
+const SHUTDOWN_MS: u64 = 3000;
+/// From the end of the actors' time to that of the process: this much is not the node's.
+const SLACK: Duration = Duration::from_millis(1500);
+
+/// A guard against hanging, not a measurement.
+const SOON: Duration = Duration::from_secs(30);
+
+fn start(place: Place, epochs: u32) -> Federation {
+    let env = Some((place, vec![("NSFL_SHUTDOWN_MS", SHUTDOWN_MS.to_string())]));
+    let federation = Federation::start(&Options { env, ..Options::default() }).unwrap();
+    let mut job = digits_job("digits", 2, 2);
+    job["parameters"]["epochs"] = json!(epochs);
+    federation.submit(&job).unwrap();
+    federation
+}
+
+fn within_its_time(begun: Instant) {
+    let took = begun.elapsed();
+    assert!(took < Duration::from_millis(SHUTDOWN_MS) + SLACK, "it took {took:?}");
+}
+
+fn finishes(federation: &Federation) {
+    let job = federation.rest.wait_until_at_rest("digits").unwrap();
+    assert_eq!(job["status"]["state"], "FINISHED", "{job}");
+}
+
+#[test]
+fn a_server_ends_in_its_time_beside_frozen_clients_and_requests_that_hang() {
+    let mut federation = start(Place::Server, 1);
+    federation.rest.wait_for("digits", |e| e.kind == "round-opened").unwrap();
+    federation.clients.iter().for_each(|client| client.signal(Signal::Stop).unwrap());
+    let rest = federation.server.ready["rest"].as_str().unwrap();
+    let ask = |text: &str| {
+        let mut stream = TcpStream::connect(rest).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    };
+    let events = "/api/v1/namespaces/default/jobs/digits/events";
+    let mut followed = ask(&format!("GET {events} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"));
+    followed.read_exact(&mut [0; 64]).unwrap();
+    let half =
+        "PUT /api/v1/namespaces/default/files/half HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf of it";
+    let _half = ask(half);
+    let begun = Instant::now();
+    federation.server.signal(Signal::Terminate).unwrap();
+    assert_eq!(federation.server.wait().unwrap().code(), Some(0));
+    within_its_time(begun);
+    federation.restart_server().unwrap();
+    federation.clients.iter().for_each(|client| client.signal(Signal::Continue).unwrap());
+    finishes(&federation);
+}
+
+#[test]
+fn a_client_ends_in_its_time_beside_a_frozen_server_and_a_frozen_trainer_and_takes_it_along() {
+    let mut federation = start(Place::Client(1), 400);
+    let client = federation.clients[0].pid();
+    let begun = Instant::now();
+    let trainer = loop {
+        if let Some(pid) = children(client).first() {
+            break *pid;
+        }
+        assert!(begun.elapsed() < SOON, "no trainer was seen");
+    };
+    let raw = rustix::process::Pid::from_raw(i32::try_from(trainer).unwrap()).unwrap();
+    rustix::process::kill_process(raw, rustix::process::Signal::STOP).unwrap();
+    federation.server.signal(Signal::Stop).unwrap();
+    let begun = Instant::now();
+    federation.clients[0].signal(Signal::Terminate).unwrap();
+    assert_eq!(federation.clients[0].wait().unwrap().code(), Some(0));
+    within_its_time(begun);
+    assert!(!is_there(trainer), "the trainer was killed before its daemon ended");
+    federation.server.signal(Signal::Continue).unwrap();
+    federation.clients[0] = federation.client(1).unwrap();
+    finishes(&federation);
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{parent}/task")).unwrap().flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()).collect()
+}
+
+/// Whether it runs; one that has ended and is not waited for yet does not.
+fn is_there(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
