@@ -13,6 +13,14 @@ use std::process::Command;
 
 const CLIENTS: u32 = 4;
 
+/// What ci runs: rounds, images a site and round, floor. The best site's own model reached 0.72 after three such rounds
+/// where their average reached 0.78.
+const IN_CI: [(Example, u32, Option<u32>, f64); 3] = [
+    (Example::Pytorch, 3, Some(4000), 0.74),
+    (Example::Keras, 3, Some(4000), 0.74),
+    (Example::Torchscript, 2, None, 0.74),
+];
+
 #[derive(Args)]
 pub(crate) struct ExampleArgs {
     example: Example,
@@ -75,6 +83,14 @@ pub(crate) fn run(args: &ExampleArgs) -> Result<()> {
     ensure!(accuracy >= args.floor, "accuracy {accuracy}, at least {} expected; see {}", args.floor, dir.display());
     if args.dir.is_none() {
         std::fs::remove_dir_all(dir)?;
+    }
+    Ok(())
+}
+
+/// Every example for a few rounds, with a floor that the sites' models alone miss.
+pub(crate) fn in_ci() -> Result<()> {
+    for (example, rounds, samples, floor) in IN_CI {
+        run(&ExampleArgs { example, rounds, samples, floor, dev: false, dir: None })?;
     }
     Ok(())
 }

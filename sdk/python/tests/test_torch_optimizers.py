@@ -146,7 +146,7 @@ def test_what_is_not_trained_keeps_its_control_variate(task):
 
 
 def test_other_classes_closures_groups_and_maximize(task):
-    save_file({"w": torch.zeros(2)}, task.base)
+    save_file({"w": torch.full((2,), 4.0)}, task.base)
     task.optimizer("fedprox", mu=0.5)
     model = nn.Module()
     model.w = nn.Parameter(torch.zeros(2))
@@ -164,8 +164,8 @@ def test_other_classes_closures_groups_and_maximize(task):
         return loss
 
     assert up.step(closure).item() == 4.0
-    # uphill by 1, towards the global weights by half of what lies between
-    assert model.w.tolist() == [2.0, 2.0]
+    # uphill by 1, and towards the global weights by half of what lies between
+    assert model.w.tolist() == [4.0, 4.0]
 
 
 def test_steps_hooks_run_once(task):
