@@ -110,7 +110,9 @@ impl Client {
     fn start(world: &World) -> Self {
         let folder = world.folder.path();
         let (ca, pair) = world.client_pem();
-        for (name, text) in [("ca.pem", &ca), ("c.pem", &pair.certificate), ("k.pem", &pair.key), ("train.py", &SCRIPT.into())] {
+        for (name, text) in
+            [("ca.pem", &ca), ("c.pem", &pair.certificate), ("k.pem", &pair.key), ("train.py", &SCRIPT.into())]
+        {
             std::fs::write(folder.join(name), text).unwrap();
         }
         let config = r#"{"script_path": ".", "train": {"command": "python3", "entry": "train.py"}}"#;

@@ -2,7 +2,8 @@
 
 use crate::error::shown;
 use crate::{
-    BLOCK_BYTES, Bf16, DType, F16, F32, F64, Float, Layout, StreamError, TensorError, UpdateFacts, WeightsHead, WeightsView, check_block,
+    BLOCK_BYTES, Bf16, DType, F16, F32, F64, Float, Layout, StreamError, TensorError, UpdateFacts, WeightsHead,
+    WeightsView, check_block,
 };
 
 /// Writes `local − base` as a safetensors file: its head, then blocks in canonical order. Floats are subtracted

@@ -74,11 +74,10 @@ fn the_client_sample_is_the_defaults_and_shows_every_key() {
 fn what_the_samples_show_commented_out_is_accepted_too() {
     for (name, lines) in [
         ("server.toml", &["# [rest.tls]", "# certificate = \"rest.crt\"", "# key = \"rest.key\""][..]),
-        ("client.toml", &[
-            "# digits = \"data/digits.csv\"",
-            "# digits = \"tasks/digits.json\"",
-            "# policy = \"policy.toml\"",
-        ]),
+        (
+            "client.toml",
+            &["# digits = \"data/digits.csv\"", "# digits = \"tasks/digits.json\"", "# policy = \"policy.toml\""],
+        ),
     ] {
         let mut text = std::fs::read_to_string(conf(name)).unwrap();
         for line in lines {

@@ -106,11 +106,14 @@ print('trained'); commit()
 
 #[tokio::test]
 async fn an_exception_is_told_with_its_traceback_and_the_last_lines() {
-    let (code, reason, cause) = failure("print('epoch 1')\ndef f():\n    raise ValueError('no such column')\nf()").await;
+    let (code, reason, cause) =
+        failure("print('epoch 1')\ndef f():\n    raise ValueError('no such column')\nf()").await;
     assert_eq!((code, reason.as_str()), (Code::ScriptException, "ValueError: no such column"));
     assert_eq!((cause.exit.as_deref(), cause.worker), (Some("exit code 1"), None));
     let traceback = cause.traceback.unwrap();
-    assert!(traceback.starts_with("Traceback") && traceback.contains(" in f\n") && traceback.ends_with("no such column"));
+    assert!(
+        traceback.starts_with("Traceback") && traceback.contains(" in f\n") && traceback.ends_with("no such column")
+    );
     assert!(cause.log.starts_with("epoch 1\n"), "{}", cause.log);
 }
 
@@ -180,7 +183,9 @@ async fn a_script_that_never_ends_is_killed_even_when_it_ignores_the_request() {
     assert_eq!((code, reason.as_str()), (Code::TrainerTimeout, "the script did not end within 2 s"));
     assert_eq!((cause.limit.as_deref(), cause.exit.as_deref()), (Some("time 2 s"), Some("signal 9 (SIGKILL)")));
     assert_eq!(cause.log, "waiting");
-    let mut script = Script::new("import signal, time, sys\nsignal.signal(signal.SIGTERM, lambda *_: (print('told'), sys.exit(0)))\nprint('waiting')\nwhile True: time.sleep(1)");
+    let mut script = Script::new(
+        "import signal, time, sys\nsignal.signal(signal.SIGTERM, lambda *_: (print('told'), sys.exit(0)))\nprint('waiting')\nwhile True: time.sleep(1)",
+    );
     script.task.timeout = Duration::from_secs(2);
     script.task.grace = Duration::from_secs(20);
     let (code, _, cause) = script.fails().await;

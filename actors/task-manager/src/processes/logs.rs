@@ -50,7 +50,8 @@ impl Drop for KeptLog {
 
 fn prune(folder: &Path, max: usize) {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut all: Vec<_> = entries.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect();
+    let mut all: Vec<_> =
+        entries.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect();
     all.sort();
     for (_, path) in all.iter().rev().skip(max) {
         if let Err(error) = std::fs::remove_dir_all(path) {

@@ -63,7 +63,8 @@ fn versions(run: &Path) -> Vec<((u32, u32), PathBuf)> {
         Some((round.parse().ok()?, attempt.parse().ok()?))
     };
     let entries = fs::read_dir(run).into_iter().flatten().flatten();
-    let mut all: Vec<_> = entries.filter_map(|entry| Some((number(entry.file_name().to_str()?)?, entry.path()))).collect();
+    let mut all: Vec<_> =
+        entries.filter_map(|entry| Some((number(entry.file_name().to_str()?)?, entry.path()))).collect();
     all.sort();
     all
 }

@@ -9,8 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// What a script may see of the daemon's own environment.
-const PASSED: [&str; 8] =
-    ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH"];
+const PASSED: [&str; 8] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH"];
 const CUDA: &str = "CUDA_VISIBLE_DEVICES";
 
 /// What is executed: an absolute program and its arguments.
@@ -181,10 +180,12 @@ mod tests {
     fn the_command_line_holds_the_jobs_parameters_over_the_configured_ones() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("train.py"), "").unwrap();
-        let job = serde_json::from_str(r#"{"--name": "a b", "--quiet": null, "--lr": 0.5, "--sizes": [1, 2]}"#).unwrap();
+        let job =
+            serde_json::from_str(r#"{"--name": "a b", "--quiet": null, "--lr": 0.5, "--sizes": [1, 2]}"#).unwrap();
         let line = CommandLine::of(&program(dir.path(), "sh -u", "train.py"), &job, "/nowhere:/bin").unwrap();
         assert_eq!(line.program, Path::new("/bin/sh"));
-        let expected = ["-u", "train.py", "--epochs", "5", "--name", "a b", "--quiet", "--lr", "0.5", "--sizes", "[1,2]"];
+        let expected =
+            ["-u", "train.py", "--epochs", "5", "--name", "a b", "--quiet", "--lr", "0.5", "--sizes", "[1,2]"];
         assert_eq!(line.args, expected);
         assert!(CommandLine::of(&program(dir.path(), "sh -m", "pkg.train"), &job, "/bin").is_ok());
     }
@@ -211,7 +212,8 @@ mod tests {
     #[test]
     fn a_worker_sees_its_task_and_of_the_daemon_only_what_is_let_through() {
         let inherited = ["PATH", "LC_ALL", "NSFL_SECRET", "PROXY", "TOKEN"].map(|name| (name.into(), "v".into()));
-        let environment = Environment::new(&facts(Runtime::Tensorflow, 2), Path::new("/w"), inherited, &["PROXY".into()]).unwrap();
+        let environment =
+            Environment::new(&facts(Runtime::Tensorflow, 2), Path::new("/w"), inherited, &["PROXY".into()]).unwrap();
         let (first, second) = (environment.of_worker(0), environment.of_worker(1));
         let names: Vec<&str> = second.keys().map(String::as_str).collect();
         let expected = "DATASETS LC_ALL LOCAL_RANK MASTER_ADDR MASTER_PORT OPTIMIZER_NAME OPTIMIZER_PARAMS PATH PROXY PYTHONUNBUFFERED \

@@ -144,7 +144,10 @@ mod tests {
             (r#"{"script_path": ".", "train": {"entry": "x"}}"#, "train.command: is missing"),
             (r#"{"script_path": ".", "train": {"command": " ", "entry": "x"}}"#, "train.command: is empty"),
             (r#"{"script_path": ".", "train": {"command": "a", "entry": ""}}"#, "train.entry: is empty"),
-            (r#"{"script_path": ".", "train": {"command": "a", "entry": "x", "timeout": 0}}"#, "train.timeout: 0 is not"),
+            (
+                r#"{"script_path": ".", "train": {"command": "a", "entry": "x", "timeout": 0}}"#,
+                "train.timeout: 0 is not",
+            ),
             (r#"{"script_path": "."} x"#, "trailing characters"),
             ("python", "expected value at line 1"),
         ];

@@ -171,7 +171,9 @@ impl TaskFolder {
         let mut total = 0;
         let mut items = Vec::new();
         for name in found {
-            let Some((file, length)) = open(&out, Path::new(&name)).map_err(|e| bad(format!("{name}: {e}")))? else { continue };
+            let Some((file, length)) = open(&out, Path::new(&name)).map_err(|e| bad(format!("{name}: {e}")))? else {
+                continue;
+            };
             total += length;
             if total > max_bytes {
                 return Err(bad(format!("it is more than {max_bytes} bytes")));

@@ -47,13 +47,18 @@ mod tests {
         let found = |text: &str| last_traceback(text).map(|t| (t.text.lines().count(), t.error));
         let plain = "epoch 1\nTraceback (most recent call last):\n  File \"train.py\", line 3, in <module>\n    f()\n  File \"train.py\", line 2, in f\n    raise ValueError('no')\nValueError: no\nbye\n";
         assert_eq!(found(plain), Some((6, "ValueError: no".into())));
-        let chained = format!("{plain}\nDuring handling of the above exception, another exception occurred:\n\nTraceback (most recent call last):\n  File \"a.py\", line 9, in g\n    h()\n    ^^^\ntorch.cuda.OutOfMemoryError: CUDA out of memory.\n");
+        let chained = format!(
+            "{plain}\nDuring handling of the above exception, another exception occurred:\n\nTraceback (most recent call last):\n  File \"a.py\", line 9, in g\n    h()\n    ^^^\ntorch.cuda.OutOfMemoryError: CUDA out of memory.\n"
+        );
         assert_eq!(found(&chained), Some((5, "torch.cuda.OutOfMemoryError: CUDA out of memory.".into())));
         let syntax = "  File \"/x/train.py\", line 1\n    def (\n        ^\nSyntaxError: invalid syntax\n";
         assert_eq!(found(syntax), Some((4, "SyntaxError: invalid syntax".into())));
         let imported = "Traceback (most recent call last):\n  File \"m.py\", line 1, in <module>\n    import lib\n  File \"lib.py\", line 2\n    x =\n      ^\nSyntaxError: invalid syntax\n";
         assert_eq!(found(imported), Some((7, "SyntaxError: invalid syntax".into())));
-        assert_eq!(found("Traceback (most recent call last):\n  File \"m.py\", line 1\nKeyboardInterrupt\n"), Some((3, "KeyboardInterrupt".into())));
+        assert_eq!(
+            found("Traceback (most recent call last):\n  File \"m.py\", line 1\nKeyboardInterrupt\n"),
+            Some((3, "KeyboardInterrupt".into()))
+        );
         assert_eq!(found("all is well\nNote: this is none\n"), None);
     }
 }

@@ -38,19 +38,19 @@ pub fn unpack(zip: impl AsRef<[u8]>, folder: &Path, max_bytes: u64) -> Result<()
         }
         make_folder(place.parent().unwrap_or(folder))?;
         let mut entry = archive.by_index(index).map_err(|e| bad(format!("'{}': {e}", name.display())))?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&place)
-            .map_err(|e| disk(&place, &e))?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(mode).open(&place).map_err(|e| disk(&place, &e))?;
         left -= copy(&mut entry, &mut file, left, &name)?;
     }
     Ok(())
 }
 
 /// Every entry's index and safe relative path, or why none of them is taken.
-fn judge(archive: &mut ZipArchive<Cursor<&[u8]>>, packed: u64, max_bytes: u64) -> Result<Vec<(usize, PathBuf)>, Refusal> {
+fn judge(
+    archive: &mut ZipArchive<Cursor<&[u8]>>,
+    packed: u64,
+    max_bytes: u64,
+) -> Result<Vec<(usize, PathBuf)>, Refusal> {
     if archive.len() > MAX_ENTRIES {
         return Err(bad(format!("it has {} entries, at most {MAX_ENTRIES} are allowed", archive.len())));
     }
@@ -61,7 +61,8 @@ fn judge(archive: &mut ZipArchive<Cursor<&[u8]>>, packed: u64, max_bytes: u64) -
     let mut total: u64 = 0;
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(|e| bad(format!("entry {index}: {e}")))?;
-        let raw = String::from_utf8(entry.name_raw().to_vec()).map_err(|_| bad(format!("the name of entry {index} is no UTF-8")))?;
+        let raw = String::from_utf8(entry.name_raw().to_vec())
+            .map_err(|_| bad(format!("the name of entry {index} is no UTF-8")))?;
         let name = safe(&raw).map_err(|problem| bad(format!("'{}' {problem}", shown(&raw))))?;
         if entry.encrypted() {
             return Err(bad(format!("'{}' is encrypted", shown(&raw))));
