@@ -67,13 +67,19 @@ async fn run(world: &World, order: TaskOrder) {
     world.command(&TaskCommand::Run(order)).await;
 }
 
-async fn end(world: &mut World) -> TaskReport {
-    world.report_that(|report| matches!(report, TaskReport::Done { .. } | TaskReport::Failed { .. })).await
+/// The end of this task; an outcome that was not answered yet is told again meanwhile.
+async fn end(world: &mut World, of: &TaskKey) -> TaskReport {
+    let ended = |report: &TaskReport| match report {
+        TaskReport::Done { key, .. } | TaskReport::Failed { key, .. } => key == of,
+        _ => false,
+    };
+    world.report_that(ended).await
 }
 
 async fn failure(world: &mut World, order: TaskOrder) -> (Code, String, Cause) {
+    let key = order.key.clone();
     run(world, order).await;
-    match end(world).await {
+    match end(world, &key).await {
         TaskReport::Failed { code, reason, cause, .. } => (code, reason, cause.map(|c| *c).unwrap_or_default()),
         other => panic!("{other:?}"),
     }
@@ -105,7 +111,9 @@ fn zip(files: &[(&str, &str)]) -> Vec<u8> {
 async fn a_script_trains_and_its_delta_arrives_and_after_the_ack_nothing_is_left() {
     let mut world = site("commit(sample_num=30, loss=0.5)").await;
     run(&world, task(&world, &train(1))).await;
-    let TaskReport::Done { update: Some(update), extra: None, metrics, .. } = end(&mut world).await else { panic!() };
+    let TaskReport::Done { update: Some(update), extra: None, metrics, .. } = end(&mut world, &train(1)).await else {
+        panic!()
+    };
     assert_eq!(world.hub.blobs.open(update.digest).await.unwrap(), model(&DELTA));
     assert_eq!((metrics.weight(), metrics.get("loss")), (30.0, Some(0.5)));
     world.command(&TaskCommand::Ack { key: train(1) }).await;
@@ -117,7 +125,7 @@ async fn an_evaluation_reports_its_metrics() {
     let mut world = site("json.dump({'accuracy': 0.75}, open(W + '/out/metrics.json', 'w'))").await;
     let evaluate = key(1, TaskKind::Evaluate);
     run(&world, TaskOrder { runtime: Runtime::Tensorflow, ..task(&world, &evaluate) }).await;
-    let TaskReport::Done { update: None, metrics, .. } = end(&mut world).await else { panic!() };
+    let TaskReport::Done { update: None, metrics, .. } = end(&mut world, &evaluate).await else { panic!() };
     assert_eq!(metrics.get("accuracy"), Some(0.75));
 }
 
@@ -140,11 +148,11 @@ async fn scripts_that_come_with_the_job_are_unpacked_once_and_run() {
             TaskOrder { scripts: Some(scripts.clone()), task_entry: String::new(), ..task(&world, &train(round)) },
         )
         .await;
-        let ended = end(&mut world).await;
+        let ended = end(&mut world, &train(round)).await;
         let TaskReport::Done { update: Some(update), .. } = ended else { panic!("{ended:?}") };
         assert_eq!(update, BlobRef::of(&model(&DELTA)));
         world.command(&TaskCommand::Ack { key: train(round) }).await;
-        world.until_nothing_is_held(&[update.digest]).await;
+        world.until_nothing_is_held(&[update.digest, world.base.digest]).await;
     }
     let read = world.hub.read.load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!(read, 2 * world.base.len + package.len, "the package was fetched once");
@@ -230,7 +238,10 @@ async fn a_script_that_never_ends_is_reported_with_its_cause_and_the_next_task_r
     let (code, _, cause) = failure(&mut world, order).await;
     assert_eq!((code, cause.limit.as_deref(), cause.log.as_str()), (Code::TrainerTimeout, Some("time 2 s"), "waiting"));
     run(&world, task(&world, &key(2, TaskKind::Evaluate))).await;
-    assert!(matches!(end(&mut world).await, TaskReport::Failed { code: Code::CommitMissing, .. }));
+    assert!(matches!(
+        end(&mut world, &key(2, TaskKind::Evaluate)).await,
+        TaskReport::Failed { code: Code::CommitMissing, .. }
+    ));
 }
 
 #[tokio::test]
@@ -263,7 +274,7 @@ commit()
     .await;
     let inputs = blob(&world, zip(&[("parameters.json", r#"{"n": 41}"#), ("files/words", "hello")])).await;
     run(&world, TaskOrder { inputs: Some(inputs), ..task(&world, &train(1)) }).await;
-    let ended = end(&mut world).await;
+    let ended = end(&mut world, &train(1)).await;
     let TaskReport::Done { extra: Some(extra), .. } = ended else { panic!("{ended:?}") };
     let zip: Bytes = world.hub.blobs.open(extra.digest).await.unwrap();
     let to = tempfile::tempdir().unwrap();
@@ -282,7 +293,7 @@ commit(n=n)
 
 async fn count(world: &mut World, round: u32) -> f64 {
     run(world, task(world, &train(round))).await;
-    let ended = end(world).await;
+    let ended = end(world, &train(round)).await;
     let TaskReport::Done { metrics, .. } = ended else { panic!("{ended:?}") };
     metrics.get("n").unwrap()
 }

@@ -110,9 +110,11 @@ async fn what_the_client_cannot_do_is_refused_by_its_code() {
 async fn a_trainer_that_fails_is_reported_with_its_code_and_last_words() {
     let mut world = world("echo 'no such file: digits.csv' >&2; exit 3").await;
     world.order(&train(1)).await;
-    let (code, reason) = failure(&mut world, &train(1)).await;
+    let failed = world.report_that(|report| matches!(report, TaskReport::Failed { .. })).await;
+    let TaskReport::Failed { code, reason, cause: Some(cause), .. } = failed else { panic!("{failed:?}") };
     assert_eq!(code, Code::TrainerFailed);
     assert!(reason.contains("exit code 3") && reason.contains("no such file: digits.csv"), "{reason}");
+    assert_eq!((cause.exit.as_deref(), cause.log.as_str()), (Some("exit code 3"), "no such file: digits.csv"));
     world.command(&TaskCommand::Ack { key: train(1) }).await;
     world.until_nothing_is_held(&[world.base.digest]).await;
 }

@@ -4,7 +4,7 @@ use super::{not_started, optimizer, tell};
 use crate::trainer::{Assignment, Failure};
 use nsfl_trainer::script::{TaskFolder, watching};
 use nsfl_trainer::{TrainerCommand, TrainerError, TrainerTask, spawn};
-use nsfl_types::{Refusal, TaskKind};
+use nsfl_types::{Cause, Refusal, TaskKind};
 use nsfl_workflow::UpdateRef;
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -51,8 +51,18 @@ pub(super) async fn run(
     Ok(UpdateRef { blob, extra: None, metrics, weight })
 }
 
-fn why(error: &TrainerError) -> Refusal {
+fn why(error: &TrainerError) -> Failure {
     let causes = std::iter::successors(std::error::Error::source(error), |e| e.source());
     let reason = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-    Refusal::new(error.code(), reason)
+    let cause = match error {
+        TrainerError::Ended { how, stderr } => {
+            Some(Cause { exit: Some(how.clone()), log: stderr.clone(), ..Cause::default() })
+        }
+        TrainerError::Timeout { after, stderr } => {
+            let limit = format!("time {} s", after.as_secs_f64());
+            Some(Cause { limit: Some(limit), log: stderr.clone(), ..Cause::default() })
+        }
+        _ => None,
+    };
+    Failure { code: error.code(), reason, cause: cause.map(Box::new) }
 }
