@@ -11,7 +11,7 @@ use nsfl_messages::wire::{Scripts, TaskCommand, TaskOrder};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, RunEvent, SelectRequest, SelectorMsg};
 use nsfl_store::{CheckpointRecord, Owner};
 use nsfl_types::{BlobRef, Code, ExtenderSpec, OptimizerSpec, Refusal, TaskKey, TaskKind, seed_for};
-use nsfl_workflow::{Member, RunEffect, RunInput, UpdateRef};
+use nsfl_workflow::{Member, Packages, RunEffect, RunInput, UpdateRef};
 use serde_json::{Map, Value};
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
@@ -94,11 +94,12 @@ impl Coordinator {
                 Ok(packages) => packages,
                 Err(Refusal { code, reason }) => return vec![RunInput::PackFailed { code, reason }],
             };
-            let packed = RunInput::Packed { packages };
-            match init::initial_model(args, owners.models).await {
-                Ok(model) => vec![packed, RunInput::ModelReady { model }],
-                Err(Refusal { code, reason }) => vec![packed, RunInput::ModelFailed { code, reason }],
-            }
+            let packed = Some(packages).filter(|packages| *packages != Packages::default());
+            let model = match init::initial_model(args, owners.models).await {
+                Ok(model) => RunInput::ModelReady { model },
+                Err(Refusal { code, reason }) => RunInput::ModelFailed { code, reason },
+            };
+            packed.map(|packages| RunInput::Packed { packages }).into_iter().chain([model]).collect()
         };
         ctx.spawn(work, |inputs| CoordinatorMsg::Inputs {
             inputs: inputs.unwrap_or_else(|failure| {

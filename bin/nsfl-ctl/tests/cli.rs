@@ -105,6 +105,71 @@ fn a_job_with_a_model_is_uploaded_created_and_its_document_names_the_model() {
 }
 
 #[test]
+fn a_workspace_with_scripts_and_an_extender_goes_up_whole_and_its_document_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("job.json", r#"{"id": "digits", "extenders": {"finish": "done"}}"#);
+    write("scripts/task.json", "{}");
+    write("scripts/train.py", "x = 1");
+    write("scripts/__pycache__/train.pyc", "x");
+    write("extender.py", "def done(result): pass");
+    let stored = r#"{"path":"p","bytes":7,"sha256":"00"}"#;
+    let (url, served) = serve(vec![
+        Step("GET /api/v1/namespaces/default/jobs/digits", json(404, ABSENT)),
+        Step("PUT /api/v1/namespaces/default/files/scripts/digits/scripts.zip", json(201, stored)),
+        Step("PUT /api/v1/namespaces/default/files/extenders/digits/extender.py", json(201, stored)),
+        Step("POST /api/v1/namespaces/default/jobs", json(201, DONE)),
+    ]);
+    let output = ctl(folder.path(), &url, "create job default -w .");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let seen = served.join().unwrap();
+    let listing = nsfl_package::check(&seen[1].1, &nsfl_package::Limits::default()).unwrap();
+    assert_eq!(listing.names, ["task.json", "train.py"]);
+    assert_eq!(seen[2].1, b"def done(result): pass");
+    let document: serde_json::Value = serde_json::from_slice(&seen[3].1).unwrap();
+    let expected = serde_json::json!({"id": "digits",
+        "scripts": {"path": "scripts/digits/scripts.zip", "config_file": "task.json"},
+        "extender": {"finish": "done", "script_path": "extenders/digits", "entry": "extender.py"}});
+    assert_eq!(document, expected);
+    std::fs::remove_file(folder.path().join("scripts/task.json")).unwrap();
+    let output = ctl(folder.path(), "", "update job default -w .");
+    assert_eq!(output.status.code(), Some(2), "nothing is sent");
+    assert!(text(&output.stderr).contains("scripts.config_file"), "{}", text(&output.stderr));
+}
+
+const DETAIL: &str = r#"{"run":1,"attempts":[{"round":1,"attempt":1,"kind":"train","state":"complete","reason":"",
+    "opened":"2026-01-02T03:04:05Z","closed":null,"cohort":2,"accepted":1,"metrics":{},"model":null}],
+    "members":[{"client":"c1","attempt":1,"kind":"train","state":"failed","metrics":{},"code":"script-exit",
+    "reason":"exit code 3","at":"2026-01-02T03:04:05Z","cause":{"exit":"exit code 3","log":"no data\nbye"}},
+    {"client":"c2","attempt":1,"kind":"train","state":"accepted","metrics":{},"reason":"","at":"2026-01-02T03:04:05Z"}]}"#;
+
+#[test]
+fn logs_are_those_of_failed_tasks_and_followed_to_the_jobs_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let rounds = r#"{"run":1,"rounds":[],"current":null}"#;
+    let failed = event(5, "task-failed", r#"{"round":1,"attempt":1,"kind":"train","client":"c1"}"#);
+    let (url, served) = serve(vec![
+        Step("GET /api/v1/namespaces/default/jobs/digits/events?limit=0", json(200, r#"{"events":[],"last":4}"#)),
+        Step("GET /api/v1/namespaces/default/jobs/digits/rounds", json(200, rounds)),
+        Step(
+            "GET /api/v1/namespaces/default/jobs/digits/events?after=4&until_end=true",
+            stream(&(failed + "event: end\ndata: {\"state\":\"FAILED\"}\n\n")),
+        ),
+        Step("GET /api/v1/namespaces/default/jobs/digits/rounds/1", json(200, DETAIL)),
+    ]);
+    let output = ctl(folder.path(), &url, "logs job default digits --client c1 --follow");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let expected = "==> round 1 train, attempt 1, client c1: exit code 3 (script-exit)\n\
+                    ended with exit code 3\nlast lines:\n  no data\n  bye\n";
+    assert_eq!(text(&output.stdout), expected);
+    served.join().unwrap();
+}
+
+#[test]
 fn every_kind_of_failure_has_its_exit_code_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let refused = r#"{"state":"FAILED","reason":"job 'digits' is RUNNING: start is not allowed","code":"not-allowed"}"#;
