@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: every check in order, each timed, all of them run even when one fails; the tests' closing line last.
 
-use crate::{layers, metadata, python, tidy, torch};
+use crate::{example, layers, metadata, python, tidy, torch};
 use anyhow::{Context, Result, bail, ensure};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -41,6 +41,7 @@ pub(crate) fn run() -> Result<()> {
     step("quickstart", &mut quickstart);
     step("python", &mut || python::environment().map(drop));
     step("python sdk", &mut || python::tests(&python::environment()?, &[]));
+    step("examples", &mut example::in_ci);
 
     println!("\n==> summary");
     for (name, done, took) in &steps {
@@ -127,7 +128,8 @@ fn bubblewrap() -> Result<()> {
         apt.status().is_ok_and(|status| status.success())
     };
     let update = || Command::new("apt-get").arg("update").stdout(Stdio::null()).status().is_ok_and(|s| s.success());
-    if !install() && !(update() && install()) || !works() {
+    let installed = install() || (update() && install());
+    if !installed || !works() {
         println!("bubblewrap cannot be installed or does not work here: tests of sandboxes are skipped");
     }
     Ok(())

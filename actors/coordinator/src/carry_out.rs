@@ -136,7 +136,7 @@ impl Coordinator {
             let (inputs, cause) = answer.unwrap_or_else(|failure| {
                 (vec![RunInput::NoCohort { round, attempt, kind, reason: failure.to_string() }], None)
             });
-            CoordinatorMsg::Inputs { inputs, cause: cause.map(Box::new) }
+            CoordinatorMsg::Inputs { inputs, cause }
         });
     }
 
@@ -256,7 +256,7 @@ impl Coordinator {
                     (vec![RunInput::AggregateFailed { round, attempt, code, reason }], cause)
                 }
             };
-            CoordinatorMsg::Inputs { inputs, cause: cause.map(Box::new) }
+            CoordinatorMsg::Inputs { inputs, cause }
         });
     }
 

@@ -72,7 +72,7 @@ pub(crate) struct Combined {
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) refusal: Refusal,
-    pub(crate) cause: Option<Cause>,
+    pub(crate) cause: Option<Box<Cause>>,
 }
 
 impl From<Refusal> for Fault {
@@ -84,7 +84,7 @@ impl From<Refusal> for Fault {
 impl Fault {
     pub(crate) fn new(reason: String, cause: Option<Cause>) -> Self {
         let refusal = Refusal::new(Code::ExtenderFailed, format!("the job's extender failed: {reason}"));
-        Self { refusal, cause: cause.map(Cause::bounded) }
+        Self { refusal, cause: cause.map(Cause::bounded).map(Box::new) }
     }
 }
 

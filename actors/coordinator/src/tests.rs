@@ -477,7 +477,7 @@ async fn an_accepted_update_that_is_gone_from_the_store_is_asked_for_again() {
         let bytes = weights(4.0).into();
         let update = put_bytes(world.blobs.as_ref(), bytes, &Owner::new("uploads/y").unwrap()).await.unwrap();
         let metrics = Metrics([("sample_num".to_owned(), 1.0)].into());
-        let report = TaskReport::Done { key: order.key, update: Some(update), metrics };
+        let report = TaskReport::Done { key: order.key, update: Some(update), extra: None, metrics };
         world.tell(CoordinatorMsg::Report { client: "quiet".parse().unwrap(), report }).await;
     }
     assert!(matches!(world.end().await, RunEvent::Finished));

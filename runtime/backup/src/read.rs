@@ -92,7 +92,6 @@ pub(crate) fn read(
         let (bytes, sha256) = hashed.end();
         found.push(Stored { path, bytes, sha256 });
     }
-    drop(archive);
     nothing_more(from)?;
     let (Some(header), Some(manifest)) = (header, manifest) else {
         return Err(ArchiveError::Damaged("it ends before its manifest".into()));
