@@ -23,7 +23,8 @@ const IN_CI: [(Example, u32, Option<u32>, f64); 3] = [
 
 #[derive(Args)]
 pub(crate) struct ExampleArgs {
-    example: Example,
+    /// Without it all of them, for as many rounds as in ci.
+    example: Option<Example>,
     #[arg(long, default_value_t = 10)]
     rounds: u32,
     /// Images a client trains on in a round, of those it has; without it all. Not for torchscript, which takes all.
@@ -68,17 +69,23 @@ impl Example {
 
 /// `cargo xtask example`.
 pub(crate) fn run(args: &ExampleArgs) -> Result<()> {
+    match args.example {
+        Some(example) => run_one(example, args),
+        None => in_ci(),
+    }
+}
+
+fn run_one(example: Example, args: &ExampleArgs) -> Result<()> {
     let environment = python::environment()?;
     let clients = split(&environment)?;
-    let programs = programs(args, &environment)?;
+    let programs = programs(example, args.dev, &environment)?;
     let temporary = std::env::temp_dir().join(format!("nsfl-example-{}", std::process::id()));
     let dir = args.dir.as_ref().unwrap_or(&temporary);
     ensure!(!dir.exists(), "{} is there already", dir.display());
     std::fs::create_dir_all(dir)?;
-    let accuracy = trained(args, &environment, &clients, &programs, dir);
+    let accuracy = trained(example, args, &environment, &clients, &programs, dir);
     let accuracy = accuracy.with_context(|| format!("what nodes said and kept is in {}", dir.display()))?;
-    let shown =
-        json!({"example": args.example.name(), "rounds": args.rounds, "accuracy": accuracy, "floor": args.floor});
+    let shown = json!({"example": example.name(), "rounds": args.rounds, "accuracy": accuracy, "floor": args.floor});
     println!("{shown}");
     ensure!(accuracy >= args.floor, "accuracy {accuracy}, at least {} expected; see {}", args.floor, dir.display());
     if args.dir.is_none() {
@@ -90,7 +97,7 @@ pub(crate) fn run(args: &ExampleArgs) -> Result<()> {
 /// Every example for a few rounds, with a floor that the sites' models alone miss.
 pub(crate) fn in_ci() -> Result<()> {
     for (example, rounds, samples, floor) in IN_CI {
-        run(&ExampleArgs { example, rounds, samples, floor, dev: false, dir: None })?;
+        run_one(example, &ExampleArgs { example: None, rounds, samples, floor, dev: false, dir: None })?;
     }
     Ok(())
 }
@@ -107,42 +114,43 @@ fn split(environment: &Environment) -> Result<Vec<PathBuf>> {
 }
 
 /// Where node, command line, and for torchscript the trainer are: built now.
-fn programs(args: &ExampleArgs, environment: &Environment) -> Result<PathBuf> {
-    let profile = if args.dev { "dev" } else { "release" };
+fn programs(example: Example, dev: bool, environment: &Environment) -> Result<PathBuf> {
+    let profile = if dev { "dev" } else { "release" };
     let build = ["build", "--locked", "--profile", profile];
     ci::cargo_with(&[&build[..], &["-p", "nsfl-node", "-p", "nsfl-ctl"]].concat(), &[])?;
-    if args.example == Example::Torchscript {
+    if example == Example::Torchscript {
         let trainer = ["-p", "nsfl-trainer-torch", "--features", "torch"];
         ci::cargo_with(&[&build[..], &trainer].concat(), &environment.libtorch())?;
     }
     let metadata = cargo_metadata::MetadataCommand::new().no_deps().current_dir(metadata::root()).exec()?;
-    Ok(metadata.target_directory.join(if args.dev { "debug" } else { "release" }).into())
+    Ok(metadata.target_directory.join(if dev { "debug" } else { "release" }).into())
 }
 
 /// The accuracy of the last round.
 fn trained(
+    example: Example,
     args: &ExampleArgs,
     environment: &Environment,
     clients: &[PathBuf],
     programs: &Path,
     dir: &Path,
 ) -> Result<f64> {
-    let (package, model) = exported(args.example, environment, dir)?;
+    let (package, model) = exported(example, environment, dir)?;
     let settings = Settings {
         environment: variables(environment)?,
-        clients: clients.iter().map(|data| client(args.example, environment, data, &package)).collect(),
+        clients: clients.iter().map(|data| client(example, environment, data, &package)).collect(),
     };
     let federation = Federation::start_with(&programs.join("nsfl-node"), dir, &settings)?;
     let job = dir.join("job.json");
-    std::fs::write(&job, serde_json::to_vec_pretty(&document(args)?)?)?;
+    std::fs::write(&job, serde_json::to_vec_pretty(&document(example, args)?)?)?;
     let server = federation.api.trim_end_matches("/api/v1");
     let mut create = Command::new(programs.join("nsfl-ctl"));
     create.args(["create", "job", "default", "--wait", "--server", server, "-f"]).arg(&job).arg("-m").arg(&model);
-    if args.example != Example::Torchscript {
+    if example != Example::Torchscript {
         create.arg("-s").arg(&package);
     }
     python::shown(&mut create)?;
-    let id = format!("fashion-{}", args.example.name());
+    let id = format!("fashion-{}", example.name());
     let metrics = federation.get(&format!("namespaces/default/jobs/{id}/metrics"))?;
     let measured = metrics["evaluate"]["accuracy"].as_array().context("no accuracy was measured")?;
     measured.iter().rev().find_map(Value::as_f64).context("no round has an accuracy")
@@ -195,11 +203,11 @@ fn client(example: Example, environment: &Environment, data: &Path, package: &Pa
 }
 
 /// The example's job, of so many rounds.
-fn document(args: &ExampleArgs) -> Result<Value> {
-    let path = args.example.folder().join("job.json");
+fn document(example: Example, args: &ExampleArgs) -> Result<Value> {
+    let path = example.folder().join("job.json");
     let mut job: Value = serde_json::from_slice(&std::fs::read(&path)?).with_context(|| path.display().to_string())?;
     job["hyper_parameters"]["max_round_num"] = args.rounds.into();
-    if let Some(samples) = args.samples.filter(|_| args.example != Example::Torchscript) {
+    if let Some(samples) = args.samples.filter(|_| example != Example::Torchscript) {
         job["parameters"]["--samples"] = samples.into();
     }
     Ok(job)
