@@ -64,7 +64,7 @@ fn task(world: &World, key: &TaskKey) -> TaskOrder {
 }
 
 async fn run(world: &World, order: TaskOrder) {
-    world.command(&TaskCommand::Run(order)).await;
+    world.command(&TaskCommand::Run(Box::new(order))).await;
 }
 
 async fn end(world: &mut World) -> TaskReport {
