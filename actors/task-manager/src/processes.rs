@@ -164,7 +164,10 @@ impl Processes {
         self.config.tasks.get(name).ok_or_else(|| {
             let names: Vec<&str> = self.config.tasks.keys().map(String::as_str).collect();
             let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            Refusal::new(Code::ScriptMissing, format!("task_entry: '{name}' is not among the tasks configured here: {known}"))
+            Refusal::new(
+                Code::ScriptMissing,
+                format!("task_entry: '{name}' is not among the tasks configured here: {known}"),
+            )
         })
     }
 }
