@@ -118,5 +118,5 @@ raise SystemExit(3)";
     .await;
     let (code, reason, cause) = fails(world, 500.0).await;
     assert_eq!(code, Code::ScriptExit, "{reason}");
-    assert!(cause.log.contains("data True script True\nkey False\nlocal False\n"), "{}", cause.log);
+    assert!(cause.log.contains("data True script True\nkey False\nlocal False"), "{}", cause.log);
 }

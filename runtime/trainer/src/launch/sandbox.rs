@@ -125,7 +125,8 @@ impl Sandbox {
             args.all(["--tmpfs"]);
             args.0.push(folder.into());
         }
-        for path in &self.read_only {
+        // a device that is bound cannot be opened any more
+        for path in self.read_only.iter().filter(|path| !path.starts_with("/dev")) {
             args.bind("--ro-bind", path, path);
         }
         for path in &self.writable {
@@ -190,6 +191,10 @@ fn installation(program: &Path) -> Vec<PathBuf> {
         let home = config.lines().find_map(|line| line.strip_prefix("home")?.trim_start().strip_prefix('='));
         let base = home.map(|home| installation(&Path::new(home.trim()).join("python3"))).unwrap_or_default();
         return [vec![prefix.into()], base].concat();
+    }
+    // pyenv: a script that finds the installation beside it
+    if folder.ends_with("shims") {
+        return vec![prefix.into()];
     }
     let is_python = |name: &str| name.starts_with("python3");
     let mut libraries = std::fs::read_dir(prefix.join("lib")).into_iter().flatten().flatten();
