@@ -12,6 +12,7 @@ use nsfl_types::{Cause, TaskKind};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// Rounds with failures that are shown when none is asked for.
 const ROUNDS: usize = 3;
@@ -21,7 +22,7 @@ pub(crate) fn job(rest: &Rest, args: &DescribeJob) -> Result<(), Fault> {
     let job: Job = rest.get(&path)?;
     let mut rounds = BTreeSet::new();
     match args.round {
-        Some(round) => drop(rounds.insert(round)),
+        Some(round) => rounds.extend([round]),
         None => {
             rounds.extend(rest.get::<Rounds>(&format!("{path}/rounds"))?.rounds.iter().map(|round| round.round).max());
             let failed: BTreeSet<u32> = job.failures.iter().map(|failure| failure.round).collect();
@@ -53,6 +54,9 @@ pub(crate) fn logs(rest: &Rest, args: &LogsJob) -> Result<(), Fault> {
     if args.follow { follow(rest, args, &path, after) } else { Ok(()) }
 }
 
+/// Pause before a stream that broke is taken up again.
+const PAUSE: Duration = Duration::from_millis(500);
+
 fn follow(rest: &Rest, args: &LogsJob, path: &str, mut after: u64) -> Result<(), Fault> {
     loop {
         let mut stream = rest.stream(&format!("{path}/events?after={after}&until_end=true"), None)?;
@@ -80,6 +84,7 @@ fn follow(rest: &Rest, args: &LogsJob, path: &str, mut after: u64) -> Result<(),
                 result(&printed(round, member))?;
             }
         }
+        std::thread::sleep(PAUSE);
     }
 }
 
