@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: every check in order, each timed, all of them run even when one fails; the tests' closing line last.
 
-use crate::{layers, metadata, tidy};
+use crate::{layers, metadata, sim, tidy};
 use anyhow::{Context, Result, bail, ensure};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -35,6 +35,7 @@ pub(crate) fn run() -> Result<()> {
         tests.done
     });
     step("doctests", &mut || cargo(&["test", "--workspace", "--doc", "--locked", "--quiet"]));
+    step("simulation", &mut sim::ci);
     step("quickstart", &mut quickstart);
 
     println!("\n==> summary");

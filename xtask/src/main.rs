@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`. Nothing here is part of the product.
+//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`, `sim`. Nothing here is part of the product.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool that talks to the terminal")]
 
 mod bench;
@@ -6,6 +6,7 @@ mod ci;
 mod faults;
 mod layers;
 mod metadata;
+mod sim;
 mod tidy;
 
 use clap::{Parser, Subcommand};
@@ -42,6 +43,8 @@ enum Command {
         #[arg(allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Runs the actors on virtual time over a simulated network and disks, by seeds. A seed always gives the same run.
+    Sim(sim::Sim),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Bench(bench) => bench::run(bench),
         Command::Faults { args } => faults::run(&args),
+        Command::Sim(args) => sim::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

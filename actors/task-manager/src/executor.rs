@@ -3,7 +3,7 @@
 
 use crate::message::{ExecutorMsg, TaskManagerMsg};
 use crate::order;
-use crate::site::Site;
+use crate::site::{Site, owner};
 use crate::{train, transfer};
 use nsfl_actor::{Context, Failure, Next, Role, SendError, Timer, now_ms};
 use nsfl_fault_point::Step;
@@ -155,7 +155,12 @@ impl Executor {
                 tracing::info!("trainer starts");
                 let order = self.machine.as_ref().map(|machine| machine.order().clone());
                 if let (Some(order), None) = (order, &self.trainer) {
-                    let work = async move { train::run(&site, &order).await };
+                    let work = async move {
+                        match &site.config.in_process {
+                            Some(trainer) => trainer.run(&order, owner(&order.key)).await,
+                            None => train::run(&site, &order).await,
+                        }
+                    };
                     self.trainer = Some(ctx.spawn(work, ExecutorMsg::Trained));
                 }
             }

@@ -13,5 +13,5 @@ mod transfer;
 mod tree;
 mod uplink;
 
-pub use site::SiteConfig;
+pub use site::{InProcess, SiteConfig};
 pub use tree::client_tree;

@@ -1,12 +1,14 @@
 //! What the client's actors share: stores, paths, the trainer's program, each other's addresses. Holds no task state.
 
+use async_trait::async_trait;
 use crate::message::{ExecutorMsg, TaskManagerMsg, UplinkMsg};
-use nsfl_actor::{Address, Directory, SendError, Supervisor};
+use nsfl_actor::{Address, Directory, SendError, Supervisor, blocking};
 use nsfl_messages::wire::{ClientInfo, TaskReport};
 use nsfl_store::{BlobStore, Owner, StoreError, TaskStore};
 use nsfl_trainer::TrainerCommand;
 use nsfl_transport::BlobClient;
 use nsfl_types::{Digest, TaskKey};
+use nsfl_workflow::{Outcome, TaskOrder};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +33,15 @@ pub struct SiteConfig {
     pub tasks: Arc<dyn TaskStore>,
     /// Between two removals of blobs that nobody owns.
     pub sweep: Duration,
+    /// Does tasks in this process; a child process for each when `None`.
+    pub in_process: Option<Arc<dyn InProcess>>,
+}
+
+/// A trainer within the client's own process.
+#[async_trait]
+pub trait InProcess: Send + Sync + 'static {
+    /// Does a task to its end: the base model is in the store, the result goes there, kept by `owner`. Dropped, it stops.
+    async fn run(&self, order: &TaskOrder, owner: Owner) -> Outcome;
 }
 
 /// The configuration with what the actors need of each other.
@@ -84,11 +95,13 @@ pub(crate) fn short_name(key: &TaskKey) -> String {
 
 /// What is left of a folder that cannot be removed is logged, and no reason to keep the task.
 pub(crate) async fn remove_folder(folder: &Path) {
-    match tokio::fs::remove_dir_all(folder).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+    let gone = folder.to_owned();
+    match blocking(move || std::fs::remove_dir_all(gone)).await {
+        Ok(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
             tracing::warn!(folder = %folder.display(), %error, "task folder not removed");
         }
-        _ => {}
+        Ok(_) => {}
+        Err(failure) => tracing::warn!(folder = %folder.display(), %failure, "task folder not removed"),
     }
 }
 

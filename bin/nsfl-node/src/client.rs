@@ -52,6 +52,7 @@ async fn start(config: &ClientConfig, credentials: Credentials) -> anyhow::Resul
         blobs: Arc::new(blobs),
         tasks: Arc::new(tasks),
         sweep: SWEEP,
+        in_process: None,
     };
     let connection = nsfl_transport::connect(nsfl_transport::ClientConfig {
         server: config.server.to_string(),

@@ -104,6 +104,7 @@ pub async fn world_with(script: &str, adjust: impl FnOnce(&mut SiteConfig)) -> W
         blobs: blobs.clone(),
         tasks: Arc::new(MemoryTaskStore::default()),
         sweep: Duration::from_millis(50),
+        in_process: None,
     };
     adjust(&mut site);
     let mut world = World {
