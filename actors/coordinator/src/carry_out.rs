@@ -26,10 +26,10 @@ impl Coordinator {
                     self.select_cohort(round, attempt, kind, count, ctx);
                 }
                 RunEffect::SendTask { key, base } => self.send_task(key, base),
-                RunEffect::CancelTask { key } => self.to_client(TaskCommand::Cancel { key }, None),
-                RunEffect::AckUpdate { key } => self.to_client(TaskCommand::Ack { key }, None),
+                RunEffect::CancelTask { key } => self.to_client(TaskCommand::Cancel { key }),
+                RunEffect::AckUpdate { key } => self.to_client(TaskCommand::Ack { key }),
                 RunEffect::RefuseUpdate { key, code, reason } => {
-                    self.to_client(TaskCommand::Refuse { key, code, reason }, None);
+                    self.to_client(TaskCommand::Refuse { key, code, reason });
                 }
                 RunEffect::Aggregate { round, attempt, base, members } => {
                     self.aggregate(round, attempt, base, members, ctx);
@@ -113,6 +113,10 @@ impl Coordinator {
             base,
             runtime: spec.runtime,
             task_entry: spec.task_entry.clone(),
+            scripts: None,
+            inputs: None,
+            author: String::new(),
+            optimizer: None,
             parameters: serde_json::to_string(&spec.parameters).expect("a JSON map can be written"),
             datasets: spec.datasets.clone(),
             resource: spec.resource.clone(),
@@ -120,18 +124,18 @@ impl Coordinator {
             timeout_ms: spec.hyper.round_timeout_ms,
             key,
         };
-        self.to_client(TaskCommand::Run(order), Some(base));
+        self.to_client(TaskCommand::Run(order.into()));
     }
 
     /// A prompt: when it does not arrive, the client's next inventory makes up for it.
-    fn to_client(&self, command: TaskCommand, grant: Option<BlobRef>) {
+    fn to_client(&self, command: TaskCommand) {
         let client = match &command {
             TaskCommand::Run(order) => order.key.client.clone(),
             TaskCommand::Cancel { key } | TaskCommand::Ack { key } | TaskCommand::Refuse { key, .. } => {
                 key.client.clone()
             }
         };
-        if let Err(error) = self.args.surroundings.gateway.try_tell(GatewayMsg::ToClient { client, command, grant }) {
+        if let Err(error) = self.args.surroundings.gateway.try_tell(GatewayMsg::ToClient { client, command }) {
             tracing::warn!(job = %self.args.run.key, %error, "command for a client dropped");
         }
     }

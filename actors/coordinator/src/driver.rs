@@ -175,10 +175,11 @@ impl Coordinator {
         match report {
             TaskReport::Inventory { tasks } => Some(RunInput::ClientReported { client, tasks }),
             TaskReport::Started { key } => Some(RunInput::TaskStarted { key }),
-            TaskReport::Failed { key, code, reason } => Some(RunInput::TaskFailed { key, code, reason }),
-            TaskReport::Done { key, update, metrics } => {
+            TaskReport::Failed { key, code, reason, .. } => Some(RunInput::TaskFailed { key, code, reason }),
+            TaskReport::Progress { .. } => None,
+            TaskReport::Done { key, update, extra, metrics } => {
                 let weight = metrics.weight();
-                let update = UpdateRef { blob: update, metrics, weight };
+                let update = UpdateRef { blob: update, extra, metrics, weight };
                 let view = self.machine.view();
                 let current = (view.round, view.attempt, view.kind) == (key.round, key.attempt, key.kind);
                 match (key.kind, update.blob, view.model) {

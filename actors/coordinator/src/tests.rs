@@ -36,7 +36,7 @@ impl Role for Sites {
     }
 
     async fn handle(&mut self, msg: GatewayMsg, _: &Context<GatewayMsg>) -> Result<Next, Failure> {
-        let GatewayMsg::ToClient { client, command, .. } = msg;
+        let GatewayMsg::ToClient { client, command } = msg;
         self.commands.send(command.clone())?;
         let TaskCommand::Run(order) = command else { return Ok(Next::Continue) };
         let (update, metrics) = match order.key.kind {
@@ -47,7 +47,7 @@ impl Role for Sites {
                 (Some(blob), [("sample_num".to_owned(), 1.0)].into())
             }
         };
-        let report = TaskReport::Done { key: order.key.clone(), update, metrics: Metrics(metrics) };
+        let report = TaskReport::Done { key: order.key.clone(), update, extra: None, metrics: Metrics(metrics) };
         if let Some(coordinator) = self.coordinators.get(&order.key.job) {
             // A coordinator between two lives asks again.
             let _ = coordinator.try_tell(CoordinatorMsg::Report { client, report });

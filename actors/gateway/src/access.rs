@@ -1,5 +1,5 @@
-//! What each client may read and write: the base models of its open tasks, a result for each. Bookkeeping only: no
-//! IO, and time is an argument. It outlives sessions, so that a client that comes back goes on where it was.
+//! What each client may read and write: what its open tasks name, and the results of each. Bookkeeping only: no IO,
+//! and time is an argument. It outlives sessions, so that a client that comes back goes on where it was.
 
 use nsfl_types::{BlobRef, ClientId, Digest, TaskKey};
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +8,9 @@ use tokio::time::Instant;
 
 /// How long after its time a task may still be read for and written for: links are slow, clocks differ.
 const GRACE: Duration = Duration::from_secs(600);
-/// Results a client may write beyond one for each open task: those of trainers that ran again and did not repeat.
+/// Blobs a task may hand in: its update, and what its script put for the extender.
+const RESULTS: usize = 2;
+/// Blobs a client may write beyond that: those of trainers that ran again and did not repeat.
 const SPARE_RESULTS: usize = 4;
 
 /// The open tasks of all clients, and what they have written.
@@ -26,20 +28,26 @@ struct Rights {
 /// A task that was sent and not yet answered for good.
 #[derive(Debug)]
 struct Open {
-    base: Option<Digest>,
+    reads: Vec<Digest>,
     until: Instant,
-    result: Option<Digest>,
+    results: Vec<Digest>,
 }
 
 impl Access {
-    /// A task goes out to its client, who has `timeout` for it and may read `base`. Tasks whose time is long over are
+    /// A task goes out to its client, who has `timeout` for it and may read `reads`. Tasks whose time is long over are
     /// forgotten; gives back what was written for them.
-    pub(crate) fn open(&mut self, now: Instant, key: TaskKey, base: Option<BlobRef>, timeout: Duration) -> Vec<Digest> {
+    pub(crate) fn open(
+        &mut self,
+        now: Instant,
+        key: TaskKey,
+        reads: impl IntoIterator<Item = BlobRef>,
+        timeout: Duration,
+    ) -> Vec<Digest> {
         let rights = self.clients.entry(key.client.clone()).or_default();
         let until = now.checked_add(timeout.saturating_add(GRACE)).unwrap_or(now + GRACE);
-        let base = base.map(|blob| blob.digest);
-        let result = rights.tasks.get(&key).and_then(|known| known.result);
-        rights.tasks.insert(key, Open { base, until, result });
+        let reads = reads.into_iter().map(|blob| blob.digest).collect();
+        let results = rights.tasks.get(&key).map(|known| known.results.clone()).unwrap_or_default();
+        rights.tasks.insert(key, Open { reads, until, results });
         let over: Vec<TaskKey> = rights.tasks.iter().filter(|(_, t)| t.until < now).map(|(k, _)| k.clone()).collect();
         over.iter().flat_map(|key| rights.close(key)).collect()
     }
@@ -47,7 +55,8 @@ impl Access {
     /// The client is about to write this blob. False when it may not: no task is open, or it has written too many.
     pub(crate) fn write(&mut self, now: Instant, client: &ClientId, digest: Digest) -> bool {
         let Some(rights) = self.clients.get_mut(client) else { return false };
-        let known = rights.written.contains(&digest) || rights.written.len() < rights.tasks.len() + SPARE_RESULTS;
+        let known =
+            rights.written.contains(&digest) || rights.written.len() < rights.tasks.len() * RESULTS + SPARE_RESULTS;
         let allowed = known && rights.tasks.values().any(|task| now <= task.until);
         if allowed {
             rights.written.insert(digest);
@@ -55,10 +64,10 @@ impl Access {
         allowed
     }
 
-    /// The client reports this as the result of a task.
-    pub(crate) fn reported(&mut self, key: &TaskKey, result: Digest) {
+    /// The client reports these as the results of a task.
+    pub(crate) fn reported(&mut self, key: &TaskKey, results: Vec<Digest>) {
         if let Some(task) = self.clients.get_mut(&key.client).and_then(|rights| rights.tasks.get_mut(key)) {
-            task.result = Some(result);
+            task.results = results;
         }
     }
 
@@ -74,7 +83,7 @@ impl Access {
 
     /// Whether the client may read this blob.
     pub(crate) fn may_read(&self, now: Instant, client: &ClientId, digest: Digest) -> bool {
-        self.running(now, client).any(|task| task.base == Some(digest))
+        self.running(now, client).any(|task| task.reads.contains(&digest))
     }
 
     /// Whether the client has a task whose result it may write.
@@ -100,9 +109,8 @@ impl Rights {
         if self.tasks.is_empty() {
             return std::mem::take(&mut self.written).into_iter().collect();
         }
-        let wanted = |digest: &Digest| self.tasks.values().any(|task| task.result == Some(*digest));
-        let released = closed.result.filter(|digest| !wanted(digest) && self.written.remove(digest));
-        released.into_iter().collect()
+        let wanted = |digest: &Digest| self.tasks.values().any(|task| task.results.contains(digest));
+        closed.results.into_iter().filter(|digest| !wanted(digest) && self.written.remove(digest)).collect()
     }
 }
 
@@ -151,8 +159,8 @@ mod tests {
             access.open(now, key("c1", round), None, MINUTE);
         }
         assert!(access.write(now, &client, digest(1)) && access.write(now, &client, digest(1)));
-        access.reported(&key("c1", 1), digest(1));
-        access.reported(&key("c1", 2), digest(1));
+        access.reported(&key("c1", 1), vec![digest(1)]);
+        access.reported(&key("c1", 2), vec![digest(1)]);
         assert_eq!(access.close(&key("c1", 1)), []);
         assert_eq!(access.close(&key("c1", 2)), [digest(1)]);
         assert!(access.write(now, &client, digest(2)));
@@ -165,7 +173,7 @@ mod tests {
         let (now, mut access, client) = (Instant::now(), Access::default(), "c1".parse().unwrap());
         access.open(now, key("c1", 1), None, MINUTE);
         access.write(now, &client, digest(1));
-        access.reported(&key("c1", 1), digest(1));
+        access.reported(&key("c1", 1), vec![digest(1)]);
         assert_eq!(access.open(now, key("c1", 1), None, MINUTE), []);
         let over = now + MINUTE + GRACE + MINUTE;
         assert_eq!(access.open(over, key("c1", 2), None, MINUTE), [digest(1)]);
@@ -178,7 +186,7 @@ mod tests {
         let (now, mut access, client) = (Instant::now(), Access::default(), "c1".parse().unwrap());
         access.open(now, key("c1", 1), None, MINUTE);
         let written = (0..100).filter(|n| access.write(now, &client, digest(*n))).count();
-        assert_eq!(written, 1 + SPARE_RESULTS);
+        assert_eq!(written, RESULTS + SPARE_RESULTS);
         assert!(access.write(now, &client, digest(0)), "one begun may be gone on with");
     }
 }

@@ -40,10 +40,10 @@ impl Role for Gateway {
     }
 
     async fn handle(&mut self, msg: GatewayMsg, _: &Context<GatewayMsg>) -> Result<Next, Failure> {
-        let GatewayMsg::ToClient { client, command, grant } = msg;
+        let GatewayMsg::ToClient { client, command } = msg;
         let step = Step::new("gateway", &command);
         step.reach("begin");
-        self.hub.settle(&command, grant).await;
+        self.hub.settle(&command).await;
         step.reach("after-grant");
         let session = self.hub.sessions.get(&client);
         let sent = session.is_some_and(|session| session.try_tell(SessionMsg::Command(command)).is_ok());

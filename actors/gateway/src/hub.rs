@@ -8,7 +8,7 @@ use crate::uploads::Uploads;
 use nsfl_actor::{Directory, Supervisor};
 use nsfl_messages::wire::TaskCommand;
 use nsfl_store::Owner;
-use nsfl_types::{BlobRef, ClientId, Code, Digest, TaskKey};
+use nsfl_types::{ClientId, Code, Digest, TaskKey};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -49,11 +49,11 @@ impl Hub {
     }
 
     /// Before a command goes out: opens or closes what its client may do. Holds with and without a link.
-    pub(crate) async fn settle(&self, command: &TaskCommand, grant: Option<BlobRef>) {
+    pub(crate) async fn settle(&self, command: &TaskCommand) {
         let released = match command {
             TaskCommand::Run(order) => {
                 let timeout = Duration::from_millis(order.timeout_ms);
-                self.access().open(Instant::now(), order.key.clone(), grant, timeout)
+                self.access().open(Instant::now(), order.key.clone(), order.blobs(), timeout)
             }
             TaskCommand::Cancel { key } | TaskCommand::Ack { key } | TaskCommand::Refuse { key, .. } => {
                 self.access().close(key)

@@ -184,10 +184,14 @@ impl Session {
         }
         match report {
             TaskReport::Inventory { tasks } => self.inventory(tasks).await,
-            TaskReport::Started { ref key } | TaskReport::Done { ref key, .. } | TaskReport::Failed { ref key, .. } => {
+            TaskReport::Started { ref key }
+            | TaskReport::Done { ref key, .. }
+            | TaskReport::Failed { ref key, .. }
+            | TaskReport::Progress { ref key, .. } => {
                 let key = key.clone();
-                if let TaskReport::Done { update: Some(update), .. } = &report {
-                    self.args.hub.access().reported(&key, update.digest);
+                if let TaskReport::Done { update, extra, .. } = &report {
+                    let written = update.iter().chain(extra).map(|blob| blob.digest).collect();
+                    self.args.hub.access().reported(&key, written);
                 }
                 match self.report(&key.job, report).await {
                     Some(routed) => routed,
@@ -246,7 +250,7 @@ impl Session {
     async fn not_running(&mut self, key: TaskKey) {
         let reason = format!("job {} is not running", key.job);
         let refuse = TaskCommand::Refuse { key, code: Code::Stale, reason };
-        self.args.hub.settle(&refuse, None).await;
+        self.args.hub.settle(&refuse).await;
         self.send(&refuse);
     }
 

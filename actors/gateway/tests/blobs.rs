@@ -29,12 +29,12 @@ async fn a_client_reads_what_its_open_task_starts_from_and_nothing_else() {
     let (base, other) = (world.put(b"the model").await, world.put(b"another model").await);
     let (mut one, two) = (world.client("one").await, world.client("two").await);
     assert_eq!(get(&one, base).await, Err(Code::BlobRefused));
-    world.to_client("one", run(key("j", "one", 1), base), Some(base)).await;
+    world.to_client("one", run(key("j", "one", 1), base)).await;
     one.command().await;
     assert_eq!(get(&one, base).await, Ok(()));
     assert_eq!(get(&one, other).await, Err(Code::BlobRefused));
     assert_eq!(get(&two, base).await, Err(Code::BlobRefused));
-    world.to_client("one", TaskCommand::Ack { key: key("j", "one", 1) }, None).await;
+    world.to_client("one", TaskCommand::Ack { key: key("j", "one", 1) }).await;
     one.command().await;
     assert_eq!(get(&one, base).await, Err(Code::BlobRefused));
     let view = world.view().await;
@@ -49,7 +49,7 @@ async fn an_upload_needs_an_open_task_and_is_let_go_with_the_servers_last_word_o
     assert_eq!(put(&client, b"too early").await, Err(Code::BlobRefused));
     let (first, second) = (key("j", "c1", 1), key("j", "c1", 2));
     for task in [&first, &second] {
-        world.to_client("c1", run(task.clone(), base), Some(base)).await;
+        world.to_client("c1", run(task.clone(), base)).await;
         client.command().await;
     }
     let large = BlobRef { len: MAX_UPDATE + 1, ..BlobRef::of(b"large") };
@@ -58,12 +58,12 @@ async fn an_upload_needs_an_open_task_and_is_let_go_with_the_servers_last_word_o
 
     let mut notes = world.job("j").await;
     let update = put(&client, b"the update").await.unwrap();
-    let done = TaskReport::Done { key: first.clone(), update: Some(update), metrics: Metrics::default() };
+    let done = TaskReport::Done { key: first.clone(), update: Some(update), extra: None, metrics: Metrics::default() };
     client.send(EXPORT_TASKS, &done);
     soon("the report", notes.recv()).await.unwrap();
     world.blobs.sweep(Duration::ZERO).await.unwrap();
     assert_eq!(world.blobs.stat(update.digest).await.unwrap(), Some(update.len), "uploads/c1 owns it");
-    world.to_client("c1", TaskCommand::Ack { key: first }, None).await;
+    world.to_client("c1", TaskCommand::Ack { key: first }).await;
     client.command().await;
     world.blobs.sweep(Duration::ZERO).await.unwrap();
     assert_eq!(world.blobs.stat(update.digest).await.unwrap(), None, "nobody owns it");
@@ -74,7 +74,7 @@ async fn an_upload_needs_an_open_task_and_is_let_go_with_the_servers_last_word_o
 async fn what_a_client_may_do_outlives_its_link_and_the_gateways_life() {
     let world = world().await;
     let base = world.put(b"the model").await;
-    world.to_client("c1", run(key("j", "c1", 1), base), Some(base)).await;
+    world.to_client("c1", run(key("j", "c1", 1), base)).await;
     let client = world.client("c1").await;
     assert_eq!(get(&client, base).await, Ok(()));
     assert!(put(&client, b"the update").await.is_ok());

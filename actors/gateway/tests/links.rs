@@ -28,7 +28,7 @@ fn info(client: &str) -> ClientInfo {
 }
 
 fn done(key: TaskKey) -> TaskReport {
-    TaskReport::Done { key, update: None, metrics: Metrics::default() }
+    TaskReport::Done { key, update: None, extra: None, metrics: Metrics::default() }
 }
 
 async fn report(notes: &mut UnboundedReceiver<CoordinatorMsg>) -> (String, TaskReport) {
@@ -123,8 +123,8 @@ async fn a_command_goes_to_its_client_or_is_dropped_and_counted() {
     let world = world().await;
     let base = BlobRef::of(b"model");
     let mut client = world.client("c1").await;
-    world.to_client("c2", run(key("j", "c2", 1), base), Some(base)).await;
-    world.to_client("c1", run(key("j", "c1", 1), base), Some(base)).await;
+    world.to_client("c2", run(key("j", "c2", 1), base)).await;
+    world.to_client("c1", run(key("j", "c1", 1), base)).await;
     assert_eq!(client.command().await, run(key("j", "c1", 1), base));
     assert_eq!(world.view().await["dropped"], 1);
 }
@@ -144,7 +144,7 @@ async fn a_newer_session_of_a_client_replaces_the_older_one() {
     }
     assert!(matches!(seen.last(), Some(SelectorMsg::Register { session: 2.., .. })), "{seen:?}");
     drop(older);
-    world.to_client("c1", TaskCommand::Cancel { key: key("j", "c1", 1) }, None).await;
+    world.to_client("c1", TaskCommand::Cancel { key: key("j", "c1", 1) }).await;
     assert_eq!(newer.command().await, TaskCommand::Cancel { key: key("j", "c1", 1) });
     assert_eq!(world.view().await["sessions"], 1);
 }
@@ -166,7 +166,7 @@ async fn after_the_gateway_has_failed_its_clients_come_back() {
     }
     let world = world::World { at, ..world };
     let mut client = world.client("c1").await;
-    world.to_client("c1", TaskCommand::Cancel { key: key("j", "c1", 1) }, None).await;
+    world.to_client("c1", TaskCommand::Cancel { key: key("j", "c1", 1) }).await;
     client.command().await;
 }
 

@@ -1,7 +1,7 @@
 //! To the gateway: what goes out to clients, and who is linked.
 
 use crate::wire::TaskCommand;
-use nsfl_types::{BlobRef, ClientId};
+use nsfl_types::ClientId;
 
 /// To the gateway.
 #[derive(Debug)]
@@ -10,9 +10,7 @@ pub enum GatewayMsg {
     ToClient {
         /// For whom.
         client: ClientId,
-        /// What.
+        /// What. A task that goes out lets its client read the blobs it names.
         command: TaskCommand,
-        /// A blob that the client may now read.
-        grant: Option<BlobRef>,
     },
 }

@@ -1,12 +1,12 @@
 //! What crosses a link, as bincode behind one version byte. The sender is the certificate's identity, never a field.
 //! Anything larger than a mebibyte is a blob.
 
-use nsfl_types::{BlobRef, ClientId, Code, Metrics, Resource, Runtime, TaskKey};
+use nsfl_types::{BlobRef, Cause, ClientId, Code, Metrics, Resource, Runtime, TaskKey};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
 /// Version of these messages, agreed at the link's handshake as the version of each export.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Export index of the client registry: `RegistryReport`s.
 pub const EXPORT_REGISTRY: u16 = 0;
 /// Export index of a client's tasks: `TaskReport`s to the server, `TaskCommand`s to the client.
@@ -71,6 +71,8 @@ pub enum TaskReport {
         key: TaskKey,
         /// The delta, for train tasks.
         update: Option<BlobRef>,
+        /// What the script put for the job's extender: a zip of `parameters.json` and `files/`.
+        extra: Option<BlobRef>,
         /// What the trainer measured.
         metrics: Metrics,
     },
@@ -80,9 +82,30 @@ pub enum TaskReport {
         key: TaskKey,
         /// The stable code.
         code: Code,
-        /// The reason, with the trainer's last lines.
+        /// The reason, in a sentence.
         reason: String,
+        /// What more is known of a trainer that failed.
+        cause: Option<Box<Cause>>,
     },
+    /// How far its trainer is. Sent at most once and kept by nobody.
+    Progress {
+        /// The task.
+        key: TaskKey,
+        /// Done so far, 0 to 1, if the script says so.
+        done: Option<f64>,
+        /// The script's own words.
+        message: String,
+        /// Numbers so far.
+        metrics: Metrics,
+    },
+}
+
+impl TaskOrder {
+    /// What the client has to read for it: base model, scripts, inputs.
+    pub fn blobs(&self) -> impl Iterator<Item = BlobRef> {
+        let scripts = self.scripts.as_ref().map(|scripts| scripts.package);
+        [Some(self.base), scripts, self.inputs].into_iter().flatten()
+    }
 }
 
 impl TaskCommand {
@@ -102,9 +125,21 @@ impl TaskReport {
     pub fn key(&self) -> Option<&TaskKey> {
         match self {
             TaskReport::Inventory { .. } => None,
-            TaskReport::Started { key } | TaskReport::Done { key, .. } | TaskReport::Failed { key, .. } => Some(key),
+            TaskReport::Started { key }
+            | TaskReport::Done { key, .. }
+            | TaskReport::Failed { key, .. }
+            | TaskReport::Progress { key, .. } => Some(key),
         }
     }
+}
+
+/// The scripts of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scripts {
+    /// A zip.
+    pub package: BlobRef,
+    /// The task configuration in it.
+    pub config_file: String,
 }
 
 /// A task as the coordinator sends it.
@@ -116,8 +151,16 @@ pub struct TaskOrder {
     pub base: BlobRef,
     /// What runs it.
     pub runtime: Runtime,
-    /// Name of the task on the client.
+    /// Name of a task configured on the client; empty when `scripts` come with it.
     pub task_entry: String,
+    /// Scripts sent with the job.
+    pub scripts: Option<Scripts>,
+    /// What the job's extender broadcasts this round: a zip of `parameters.json` and `files/`.
+    pub inputs: Option<BlobRef>,
+    /// Who submitted the job, for the site's policy.
+    pub author: String,
+    /// The federated optimizer: a JSON object with its name.
+    pub optimizer: Option<String>,
     /// The job's parameters, a JSON object.
     pub parameters: String,
     /// Data sets it needs.
@@ -134,7 +177,7 @@ pub struct TaskOrder {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum TaskCommand {
     /// Run it. For a task that is known: report again how it stands.
-    Run(TaskOrder),
+    Run(Box<TaskOrder>),
     /// It is not wanted any more.
     Cancel {
         /// The task.

@@ -169,9 +169,9 @@ impl Executor {
                     trainer.abort();
                 }
             }
-            TaskEffect::Upload { blob } => {
+            TaskEffect::Upload { blobs } => {
                 if !std::mem::replace(&mut self.uploading, true) {
-                    ctx.spawn(async move { transfer::upload(&site, blob).await }, ExecutorMsg::Uploaded);
+                    ctx.spawn(async move { transfer::upload(&site, &blobs).await }, ExecutorMsg::Uploaded);
                 }
             }
             TaskEffect::Report { report } => self.site.report(order::to_wire(key, report)),

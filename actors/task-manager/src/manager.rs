@@ -104,7 +104,7 @@ impl TaskManager {
                 self.tell_executor(&order.key, TaskInput::Offered).await;
                 Ok(())
             }
-            TaskCommand::Run(order) => self.run(order).await,
+            TaskCommand::Run(order) => self.run(*order).await,
             TaskCommand::Cancel { key } => self.end(key, TaskInput::Cancelled).await,
             TaskCommand::Ack { key } => self.end(key, TaskInput::Acked).await,
             TaskCommand::Refuse { key, code, reason } => {
@@ -130,7 +130,7 @@ impl TaskManager {
             Err(Refusal { code, reason }) => {
                 tracing::warn!(task = %key, %code, reason, "task refused");
                 self.refused += 1;
-                self.site.report(TaskReport::Failed { key, code, reason });
+                self.site.report(TaskReport::Failed { key, code, reason, cause: None });
                 Ok(())
             }
         }
@@ -289,7 +289,7 @@ fn failed(mut machine: TaskMachine, failure: &Failure) -> Option<TaskMachine> {
     machine.handle(now, TaskInput::LinkUp, &mut Vec::new());
     let input = match machine.phase() {
         TaskPhase::Fetching { .. } => TaskInput::FetchFailed { code, reason },
-        TaskPhase::Running { .. } => TaskInput::TrainerEnded { outcome: Outcome::Failed { code, reason } },
+        TaskPhase::Running { .. } => TaskInput::TrainerEnded { outcome: Outcome::Failed { code, reason, cause: None } },
         TaskPhase::Offering { .. } | TaskPhase::Ended => return None,
     };
     machine.handle(now, input, &mut Vec::new());

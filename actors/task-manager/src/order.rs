@@ -1,7 +1,7 @@
 //! A task order between its two forms: as it crosses the link, and as the task machine keeps it.
 
-use nsfl_messages::wire::{TaskOrder, TaskReport};
-use nsfl_types::{Resource, Runtime, TaskKey};
+use nsfl_messages::wire::{Scripts, TaskOrder, TaskReport};
+use nsfl_types::{BlobRef, Resource, Runtime, TaskKey};
 use nsfl_workflow::Report;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,15 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Work {
     pub(crate) runtime: Runtime,
     pub(crate) task_entry: String,
+    #[serde(default)]
+    pub(crate) scripts: Option<Scripts>,
+    #[serde(default)]
+    pub(crate) inputs: Option<BlobRef>,
+    #[serde(default)]
+    pub(crate) author: String,
+    /// A JSON object with a name, as text.
+    #[serde(default)]
+    pub(crate) optimizer: Option<String>,
     /// A JSON object, as text.
     pub(crate) parameters: String,
     pub(crate) datasets: Vec<String>,
@@ -19,8 +28,9 @@ pub(crate) struct Work {
 
 /// The order for the machine.
 pub(crate) fn to_machine(order: TaskOrder) -> nsfl_workflow::TaskOrder {
-    let TaskOrder { key, base, runtime, task_entry, parameters, datasets, resource, seed, timeout_ms } = order;
-    let work = Work { runtime, task_entry, parameters, datasets, resource, seed };
+    let TaskOrder { key, base, runtime, task_entry, scripts, inputs, author, optimizer, .. } = order;
+    let TaskOrder { parameters, datasets, resource, seed, timeout_ms, .. } = order;
+    let work = Work { runtime, task_entry, scripts, inputs, author, optimizer, parameters, datasets, resource, seed };
     let spec = serde_json::to_string(&work).expect("names, texts and finite numbers always serialise");
     nsfl_workflow::TaskOrder { key, base, timeout_ms, spec }
 }
@@ -29,7 +39,9 @@ pub(crate) fn to_machine(order: TaskOrder) -> nsfl_workflow::TaskOrder {
 pub(crate) fn to_wire(key: TaskKey, report: Report) -> TaskReport {
     match report {
         Report::Started => TaskReport::Started { key },
-        Report::Done { update } => TaskReport::Done { key, update: update.blob, metrics: update.metrics },
-        Report::Failed { code, reason } => TaskReport::Failed { key, code, reason },
+        Report::Done { update } => {
+            TaskReport::Done { key, update: update.blob, extra: update.extra, metrics: update.metrics }
+        }
+        Report::Failed { code, reason, cause } => TaskReport::Failed { key, code, reason, cause },
     }
 }

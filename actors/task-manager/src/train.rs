@@ -26,7 +26,7 @@ pub(crate) async fn run(site: &Site, order: &TaskOrder) -> Outcome {
         Ok(update) => Outcome::Done { update },
         Err(Refusal { code, reason }) => {
             tracing::warn!(task = %order.key, %code, reason, "task failed");
-            Outcome::Failed { code, reason: reason.chars().take(MAX_REASON).collect() }
+            Outcome::Failed { code, reason: reason.chars().take(MAX_REASON).collect(), cause: None }
         }
     }
 }
@@ -50,7 +50,7 @@ async fn attempt(site: &Site, order: &TaskOrder) -> Result<UpdateRef, Refusal> {
         TaskKind::Evaluate => None,
     };
     let weight = metrics.weight();
-    Ok(UpdateRef { blob, metrics, weight })
+    Ok(UpdateRef { blob, extra: None, metrics, weight })
 }
 
 /// The task as the trainer reads it.

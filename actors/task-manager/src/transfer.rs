@@ -27,10 +27,13 @@ pub(crate) async fn sweep(site: &Site) {
 }
 
 /// Brings the result to the server.
-pub(crate) async fn upload(site: &Site, blob: BlobRef) -> Result<(), Refusal> {
-    let opened = site.config.blobs.open(blob.digest).await;
-    let bytes = opened.map_err(|error| Refusal::new(error.code(), error.to_string()))?;
-    site.transfer.put(blob, bytes).await.map_err(|error| refusal(&error))
+pub(crate) async fn upload(site: &Site, blobs: &[BlobRef]) -> Result<(), Refusal> {
+    for blob in blobs {
+        let opened = site.config.blobs.open(blob.digest).await;
+        let bytes = opened.map_err(|error| Refusal::new(error.code(), error.to_string()))?;
+        site.transfer.put(*blob, bytes).await.map_err(|error| refusal(&error))?;
+    }
+    Ok(())
 }
 
 fn refusal(error: &BlobError) -> Refusal {

@@ -67,7 +67,7 @@ async fn a_task_whose_executor_fails_again_and_again_is_reported_as_failed() {
     let mut world = world_with(TRAINS_ON_GO, |site| site.tasks = Faulty::new(1..8)).await;
     world.order(&train(1)).await;
     let failed = world.report_that(|report| matches!(report, TaskReport::Failed { .. })).await;
-    let TaskReport::Failed { key, code, reason } = failed else { panic!() };
+    let TaskReport::Failed { key, code, reason, .. } = failed else { panic!() };
     assert_eq!((key, code), (train(1), Code::Internal));
     assert!(reason.contains("the disk has gone"), "{reason}");
     world.command(&TaskCommand::Ack { key: train(1) }).await;

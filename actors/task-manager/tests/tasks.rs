@@ -19,7 +19,7 @@ fn samples(n: f64) -> Metrics {
 async fn failure(world: &mut world::World, key: &TaskKey) -> (Code, String) {
     let failed = world.report_that(|report| matches!(report, TaskReport::Failed { .. })).await;
     match failed {
-        TaskReport::Failed { key: failed, code, reason } if failed == *key => (code, reason),
+        TaskReport::Failed { key: failed, code, reason, .. } if failed == *key => (code, reason),
         other => panic!("{other:?}"),
     }
 }
@@ -30,7 +30,7 @@ async fn an_order_becomes_a_delta_on_the_server_and_after_the_ack_nothing_is_lef
     world.order(&train(1)).await;
     assert_eq!(world.report().await, TaskReport::Started { key: train(1) });
     let update = BlobRef::of(&model(&DELTA));
-    let done = TaskReport::Done { key: train(1), update: Some(update), metrics: samples(30.0) };
+    let done = TaskReport::Done { key: train(1), update: Some(update), extra: None, metrics: samples(30.0) };
     assert_eq!(world.report().await, done);
     assert_eq!(world.hub.blobs.open(update.digest).await.unwrap(), model(&DELTA));
     assert!(world.blobs.stat(update.digest).await.unwrap().is_some(), "kept until the server has answered");
@@ -45,7 +45,7 @@ async fn an_evaluation_reports_metrics_without_a_blob() {
     let task = key(1, TaskKind::Evaluate);
     world.order(&task).await;
     let metrics = Metrics([("accuracy".to_owned(), 0.75)].into());
-    assert_eq!(world.done(&task).await, TaskReport::Done { key: task, update: None, metrics });
+    assert_eq!(world.done(&task).await, TaskReport::Done { key: task, update: None, extra: None, metrics });
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn what_the_client_cannot_do_is_refused_by_its_code() {
     ];
     for (order, code) in refused {
         let key = order.key.clone();
-        world.command(&TaskCommand::Run(order)).await;
+        world.command(&TaskCommand::Run(order.into())).await;
         assert_eq!(failure(&mut world, &key).await.0, code);
     }
     world.until_nothing_is_held(&[]).await;
@@ -130,7 +130,7 @@ async fn weights_that_are_not_the_models_are_reported_as_such() {
 async fn a_trainer_that_takes_too_long_is_killed_and_reported() {
     let mut world = world("echo $$ > ../../pid; sleep 1000").await;
     let order = TaskOrder { timeout_ms: 300, ..order(&train(1), world.base) };
-    world.command(&TaskCommand::Run(order)).await;
+    world.command(&TaskCommand::Run(order.into())).await;
     assert_eq!(failure(&mut world, &train(1)).await.0, Code::TrainerTimeout);
     let pid = read_when_there(&world.path("pid")).await;
     soon("the trainer's end", async {
@@ -170,7 +170,8 @@ async fn a_waiting_task_that_is_cancelled_never_runs() {
     .await;
     world.command(&TaskCommand::Cancel { key: train(1) }).await;
     world.until_nothing_is_held(&[world.base.digest]).await;
-    world.command(&TaskCommand::Run(TaskOrder { runtime: Runtime::Pytorch, ..order(&train(2), world.base) })).await;
+    let order = TaskOrder { runtime: Runtime::Pytorch, ..order(&train(2), world.base) };
+    world.command(&TaskCommand::Run(order.into())).await;
     let next = world.report().await;
     assert!(matches!(&next, TaskReport::Failed { key, .. } if *key == train(2)), "nothing came before it: {next:?}");
 }

@@ -88,7 +88,7 @@ impl Evil {
     pub fn order(&mut self) -> TaskOrder {
         loop {
             if let TaskCommand::Run(order) = self.command() {
-                return order;
+                return *order;
             }
         }
     }

@@ -20,7 +20,12 @@ fn messages_and_blobs_that_are_not_the_clients_to_send_are_refused_and_counted_a
     wait_refused(&federation, Code::WrongIdentity, 1);
     let mut others = order.key.clone();
     others.client = "c1".parse().unwrap();
-    evil.report(&TaskReport::Failed { key: others.clone(), code: Code::TrainerFailed, reason: "sabotage".into() });
+    evil.report(&TaskReport::Failed {
+        key: others.clone(),
+        code: Code::TrainerFailed,
+        reason: "sabotage".into(),
+        cause: None,
+    });
     wait_refused(&federation, Code::WrongIdentity, 2);
     evil.report(&TaskReport::Inventory { tasks: vec![others] });
     wait_refused(&federation, Code::WrongIdentity, 3);
@@ -54,7 +59,12 @@ fn messages_and_blobs_that_are_not_the_clients_to_send_are_refused_and_counted_a
     wait_refused(&federation, Code::BlobRefused, 1);
     wait_refused(&federation, Code::TooLarge, 1);
 
-    evil.report(&TaskReport::Failed { key: order.key.clone(), code: Code::TrainerFailed, reason: "enough".into() });
+    evil.report(&TaskReport::Failed {
+        key: order.key.clone(),
+        code: Code::TrainerFailed,
+        reason: "enough".into(),
+        cause: None,
+    });
     assert_eq!(evil.answer(), TaskCommand::Ack { key: order.key });
     assert_eq!(evil.name, "evil");
     assert_eq!(ended(&federation), expected);

@@ -30,7 +30,7 @@ const ATTACKS: [(&str, Attack, Code); 11] = [
     ("never uploaded", |_, order| done(order, BlobRef::of(b"never uploaded"), 1.0), Code::NotFound),
     (
         "no update",
-        |_, order| TaskReport::Done { key: order.key.clone(), update: None, metrics: weight(1.0) },
+        |_, order| TaskReport::Done { key: order.key.clone(), update: None, extra: None, metrics: weight(1.0) },
         Code::BadUpdate,
     ),
 ];
@@ -80,7 +80,12 @@ fn an_update_counts_once_and_only_for_the_round_it_is_for() {
     other_run.key.run = 9;
     evil.report(&done(&other_run, BlobRef::of(b"x"), 1.0));
     assert!(matches!(evil.answer(), TaskCommand::Refuse { code: Code::Stale, .. }));
-    evil.report(&TaskReport::Failed { key: second.key.clone(), code: Code::TrainerFailed, reason: "no".into() });
+    evil.report(&TaskReport::Failed {
+        key: second.key.clone(),
+        code: Code::TrainerFailed,
+        reason: "no".into(),
+        cause: None,
+    });
     assert_eq!(evil.answer(), TaskCommand::Ack { key: second.key });
     ended(&federation);
     let accepted =
@@ -103,7 +108,7 @@ fn a_client_that_takes_its_task_and_never_answers_is_left_out_at_the_deadline() 
 }
 
 fn done(order: &TaskOrder, update: BlobRef, samples: f64) -> TaskReport {
-    TaskReport::Done { key: order.key.clone(), update: Some(update), metrics: weight(samples) }
+    TaskReport::Done { key: order.key.clone(), update: Some(update), extra: None, metrics: weight(samples) }
 }
 
 fn weight(samples: f64) -> Metrics {

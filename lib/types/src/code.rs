@@ -97,6 +97,32 @@ codes! {
     Internal => "internal",
     /// A newer version wrote the data.
     NewerData => "newer-data",
+    /// The task's script or configuration is not there.
+    ScriptMissing => "script-missing",
+    /// The task's command cannot be run.
+    ScriptCommand => "script-command",
+    /// The script raised an exception.
+    ScriptException => "script-exception",
+    /// The script ended with an exit code.
+    ScriptExit => "script-exit",
+    /// The script was killed by a signal.
+    ScriptSignal => "script-signal",
+    /// The script used more memory than it may.
+    ScriptMemory => "script-memory",
+    /// The script wrote more than it may.
+    ScriptDisk => "script-disk",
+    /// The script used more processor time than it may.
+    ScriptCpu => "script-cpu",
+    /// The script committed no weights.
+    CommitMissing => "commit-missing",
+    /// The script committed weights twice.
+    CommitTwice => "commit-twice",
+    /// The scripts sent with a job cannot be unpacked safely.
+    BadPackage => "bad-package",
+    /// The site's policy does not allow the task.
+    Policy => "policy",
+    /// The job's extender failed.
+    ExtenderFailed => "extender-failed",
 }
 
 impl fmt::Display for Code {

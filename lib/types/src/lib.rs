@@ -2,6 +2,7 @@
 //! No behaviour beyond checking; no IO, no clock.
 
 mod blob;
+mod cause;
 mod code;
 mod id;
 mod job;
@@ -10,6 +11,7 @@ mod task;
 mod time;
 
 pub use blob::{BlobRef, Digest, DigestError};
+pub use cause::Cause;
 pub use code::{Code, Refusal};
 pub use id::{ClientId, IdError, JobId, JobKey, Namespace};
 pub use job::{

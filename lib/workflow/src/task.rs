@@ -10,7 +10,7 @@ pub use message::{Outcome, Report, TaskEffect, TaskInput, TaskOrder};
 use crate::round::UpdateRef;
 use crate::run::RetryPolicy;
 use crate::snapshot::{self, SnapshotError};
-use nsfl_types::{Code, Timestamp};
+use nsfl_types::{BlobRef, Code, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What a task is at.
@@ -52,7 +52,7 @@ impl TaskMachine {
                     *failures += 1;
                     *retry_at = Some(now.plus_ms(RetryPolicy::default().pause_ms(*failures)));
                 } else {
-                    self.offer(now, Outcome::Failed { code, reason }, effects);
+                    self.offer(now, Outcome::Failed { code, reason, cause: None }, effects);
                 }
             }
             (TaskPhase::Running { .. }, TaskInput::TrainerEnded { outcome }) => self.offer(now, outcome, effects),
@@ -126,7 +126,7 @@ impl TaskMachine {
     }
 
     fn offer(&mut self, now: Timestamp, outcome: Outcome, effects: &mut Vec<TaskEffect>) {
-        let uploaded = !matches!(outcome, Outcome::Done { update: UpdateRef { blob: Some(_), .. } });
+        let uploaded = blobs(&outcome).is_empty();
         let retry_at = now.plus_ms(RetryPolicy::default().pause_ms(1));
         self.phase = TaskPhase::Offering { outcome, uploaded, failures: 1, retry_at };
         self.hand_in(effects);
@@ -135,11 +135,10 @@ impl TaskMachine {
     /// Uploads what is not yet there, else reports.
     fn hand_in(&self, effects: &mut Vec<TaskEffect>) {
         let TaskPhase::Offering { outcome, uploaded, .. } = &self.phase else { return };
-        effects.push(match outcome {
-            Outcome::Done { update: UpdateRef { blob: Some(blob), .. } } if !uploaded => {
-                TaskEffect::Upload { blob: *blob }
-            }
-            outcome => TaskEffect::Report { report: Report::from(outcome.clone()) },
+        effects.push(if *uploaded {
+            TaskEffect::Report { report: Report::from(outcome.clone()) }
+        } else {
+            TaskEffect::Upload { blobs: blobs(outcome) }
         });
     }
 
@@ -166,7 +165,7 @@ impl TaskMachine {
         if matches!(self.phase, TaskPhase::Running { .. }) {
             effects.push(TaskEffect::KillTrainer);
             let reason = format!("the trainer did not end within {} ms", self.order.timeout_ms);
-            self.offer(now, Outcome::Failed { code: Code::TrainerTimeout, reason }, effects);
+            self.offer(now, Outcome::Failed { code: Code::TrainerTimeout, reason, cause: None }, effects);
         } else {
             self.try_again(now, effects);
         }
@@ -185,6 +184,14 @@ impl TaskMachine {
         }
         self.phase = TaskPhase::Ended;
         effects.push(TaskEffect::Forget);
+    }
+}
+
+/// What the server must hold before it is told of the outcome.
+fn blobs(outcome: &Outcome) -> Vec<BlobRef> {
+    match outcome {
+        Outcome::Done { update: UpdateRef { blob, extra, .. } } => blob.iter().chain(extra).copied().collect(),
+        Outcome::Failed { .. } => Vec::new(),
     }
 }
 

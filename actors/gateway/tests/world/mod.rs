@@ -138,9 +138,9 @@ impl World {
         notes
     }
 
-    pub async fn to_client(&self, client: &str, command: TaskCommand, grant: Option<BlobRef>) {
+    pub async fn to_client(&self, client: &str, command: TaskCommand) {
         let client: ClientId = client.parse().unwrap();
-        self.gateway.tell(GatewayMsg::ToClient { client, command, grant }).await.unwrap();
+        self.gateway.tell(GatewayMsg::ToClient { client, command }).await.unwrap();
     }
 
     /// What the gateway tells of itself, once what it was told before is done.
@@ -193,17 +193,24 @@ pub fn key(id: &str, client: &str, round: u32) -> TaskKey {
 }
 
 pub fn run(key: TaskKey, base: BlobRef) -> TaskCommand {
-    TaskCommand::Run(TaskOrder {
-        key,
-        base,
-        runtime: Runtime::Builtin,
-        task_entry: "echo".into(),
-        parameters: "{}".into(),
-        datasets: vec![],
-        resource: Resource { worker_num: 1, cpu: 1.0, gpu: 0.0, memory_mb: 1.0 },
-        seed: 1,
-        timeout_ms: 60_000,
-    })
+    TaskCommand::Run(
+        TaskOrder {
+            key,
+            base,
+            runtime: Runtime::Builtin,
+            task_entry: "echo".into(),
+            scripts: None,
+            inputs: None,
+            author: String::new(),
+            optimizer: None,
+            parameters: "{}".into(),
+            datasets: vec![],
+            resource: Resource { worker_num: 1, cpu: 1.0, gpu: 0.0, memory_mb: 1.0 },
+            seed: 1,
+            timeout_ms: 60_000,
+        }
+        .into(),
+    )
 }
 
 fn validity() -> Validity {

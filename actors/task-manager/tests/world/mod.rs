@@ -180,7 +180,7 @@ impl World {
     }
 
     pub async fn order(&self, key: &TaskKey) {
-        self.command(&TaskCommand::Run(order(key, self.base))).await;
+        self.command(&TaskCommand::Run(order(key, self.base).into())).await;
     }
 
     /// The next report on tasks.
@@ -298,6 +298,10 @@ pub fn order(key: &TaskKey, base: BlobRef) -> TaskOrder {
         base,
         runtime: Runtime::Builtin,
         task_entry: "echo".into(),
+        scripts: None,
+        inputs: None,
+        author: String::new(),
+        optimizer: None,
         parameters: "{}".into(),
         datasets: vec!["digits".into()],
         resource: info().resource,

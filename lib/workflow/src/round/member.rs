@@ -39,6 +39,9 @@ impl RoundId {
 pub struct UpdateRef {
     /// The stored delta; `None` for an evaluation.
     pub blob: Option<BlobRef>,
+    /// What the script put for the job's extender, stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<BlobRef>,
     /// Numbers the trainer reported.
     pub metrics: Metrics,
     /// Its weight in the average. Kept as text: JSON numbers do not come back to the last bit.

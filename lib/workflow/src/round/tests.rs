@@ -12,7 +12,7 @@ fn id(name: &str) -> ClientId {
 
 fn update(text: &str, samples: f64) -> UpdateRef {
     let metrics = Metrics([("sample_num".to_owned(), samples)].into());
-    UpdateRef { blob: Some(BlobRef::of(text.as_bytes())), metrics, weight: samples }
+    UpdateRef { blob: Some(BlobRef::of(text.as_bytes())), extra: None, metrics, weight: samples }
 }
 
 fn round(quorum: u32, close_at_threshold: bool, cohort: &[&str]) -> RoundMachine {

@@ -60,6 +60,7 @@ fn play(run: &mut RunMachine, first: RunInput) -> Vec<String> {
                     let trains = key.kind == TaskKind::Train;
                     let update = UpdateRef {
                         blob: trains.then(|| blob(&key.to_string())),
+                        extra: None,
                         metrics: Metrics([("accuracy".to_owned(), f64::from(key.round) / 10.0)].into()),
                         weight: 1.0,
                     };
@@ -97,7 +98,7 @@ fn collecting(plan: RunPlan) -> RunMachine {
 }
 
 fn stored(client: &str) -> RunInput {
-    let update = UpdateRef { blob: Some(blob(client)), metrics: Metrics::default(), weight: 1.0 };
+    let update = UpdateRef { blob: Some(blob(client)), extra: None, metrics: Metrics::default(), weight: 1.0 };
     RunInput::UpdateStored { key: key(1, 1, TaskKind::Train, client), update }
 }
 
@@ -303,7 +304,7 @@ fn updates_of_other_rounds_runs_and_jobs_are_answered_and_not_counted() {
         (TaskKey { job: JobKey { id: "y".parse().unwrap(), ..good.job.clone() }, ..good }, Code::Stale),
     ];
     for (key, expected) in cases {
-        let update = UpdateRef { blob: Some(blob("u")), metrics: Metrics::default(), weight: 1.0 };
+        let update = UpdateRef { blob: Some(blob("u")), extra: None, metrics: Metrics::default(), weight: 1.0 };
         let effects = feed(&mut run, NOW, RunInput::UpdateStored { key: key.clone(), update });
         assert!(
             matches!(&effects[..], [RunEffect::RefuseUpdate { key: k, code, .. }] if *k == key && *code == expected),

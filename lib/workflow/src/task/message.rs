@@ -1,7 +1,7 @@
 //! What goes into a task machine and what comes out. Data only.
 
 use crate::round::UpdateRef;
-use nsfl_types::{BlobRef, Code, TaskKey};
+use nsfl_types::{BlobRef, Cause, Code, TaskKey};
 use serde::{Deserialize, Serialize};
 
 /// What the coordinator asks of a client.
@@ -24,7 +24,12 @@ pub enum Outcome {
     /// The update is made and stored on the client.
     Done { update: UpdateRef },
     /// There is none.
-    Failed { code: Code, reason: String },
+    Failed {
+        code: Code,
+        reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Box<Cause>>,
+    },
 }
 
 /// What happens to a task on its client.
@@ -61,14 +66,19 @@ pub enum Report {
     /// The update is on the server.
     Done { update: UpdateRef },
     /// There is no update.
-    Failed { code: Code, reason: String },
+    Failed {
+        code: Code,
+        reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Box<Cause>>,
+    },
 }
 
 impl From<Outcome> for Report {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Done { update } => Report::Done { update },
-            Outcome::Failed { code, reason } => Report::Failed { code, reason },
+            Outcome::Failed { code, reason, cause } => Report::Failed { code, reason, cause },
         }
     }
 }
@@ -82,8 +92,8 @@ pub enum TaskEffect {
     StartTrainer,
     /// Kill the trainer and all its processes; no answer is needed.
     KillTrainer,
-    /// Bring the update's bytes to the server; answer `Uploaded`.
-    Upload { blob: BlobRef },
+    /// Bring these bytes to the server: the update, what goes with it; answer `Uploaded` when all are there.
+    Upload { blobs: Vec<BlobRef> },
     /// Send this to the coordinator.
     Report { report: Report },
     /// Remove the task and its files.

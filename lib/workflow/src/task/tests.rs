@@ -30,10 +30,10 @@ fn running() -> TaskMachine {
 }
 
 fn update() -> UpdateRef {
-    UpdateRef { blob: Some(BlobRef::of(b"u")), metrics: Metrics::default(), weight: 30.5 }
+    UpdateRef { blob: Some(BlobRef::of(b"u")), extra: None, metrics: Metrics::default(), weight: 30.5 }
 }
 
-const UPLOAD: fn() -> TaskEffect = || TaskEffect::Upload { blob: BlobRef::of(b"u") };
+const UPLOAD: fn() -> TaskEffect = || TaskEffect::Upload { blobs: vec![BlobRef::of(b"u")] };
 const DONE: fn() -> TaskEffect = || TaskEffect::Report { report: Report::Done { update: update() } };
 
 fn offering() -> TaskMachine {
@@ -61,7 +61,7 @@ fn an_evaluation_has_nothing_to_upload() {
 
 #[test]
 fn an_outcome_is_handed_in_again_until_it_is_answered() {
-    let failed = Outcome::Failed { code: Code::TrainerFailed, reason: "boom".into() };
+    let failed = Outcome::Failed { code: Code::TrainerFailed, reason: "boom".into(), cause: None };
     let mut task = running();
     let report = TaskEffect::Report { report: failed.clone().into() };
     assert_eq!(feed(&mut task, NOW, TaskInput::TrainerEnded { outcome: failed }), std::slice::from_ref(&report));
@@ -86,7 +86,7 @@ fn a_trainer_that_takes_too_long_is_killed_and_reported() {
     assert_eq!(feed(&mut task, NOW.plus_ms(499), TaskInput::Tick), []);
     let effects = feed(&mut task, NOW.plus_ms(500), TaskInput::Tick);
     let reason = "the trainer did not end within 500 ms".to_owned();
-    let report = Report::Failed { code: Code::TrainerTimeout, reason };
+    let report = Report::Failed { code: Code::TrainerTimeout, reason, cause: None };
     assert_eq!(effects, [TaskEffect::KillTrainer, TaskEffect::Report { report }]);
     let ended = TaskInput::TrainerEnded { outcome: Outcome::Done { update: update() } };
     assert_eq!(feed(&mut task, NOW.plus_ms(501), ended), [], "its end is no news");
@@ -113,7 +113,7 @@ fn a_fetch_cut_off_is_repeated_and_one_refused_is_reported() {
     assert_eq!(task.deadline(), None);
     assert_eq!(feed(&mut task, NOW, TaskInput::LinkUp), fetch);
     let (code, reason) = (Code::BlobRefused, "not yours".to_owned());
-    let report = Report::Failed { code, reason: reason.clone() };
+    let report = Report::Failed { code, reason: reason.clone(), cause: None };
     assert_eq!(feed(&mut task, NOW, TaskInput::FetchFailed { code, reason }), [TaskEffect::Report { report }]);
 }
 

@@ -108,12 +108,12 @@ impl Client {
     fn train(&mut self, key: &TaskKey) -> Outcome {
         self.trainings += 1;
         if self.is_broken {
-            return Outcome::Failed { code: Code::TrainerFailed, reason: "broken".to_owned() };
+            return Outcome::Failed { code: Code::TrainerFailed, reason: "broken".to_owned(), cause: None };
         }
         let bytes = format!("{key} {}", self.trainings / 2);
         let blob = (key.kind == TaskKind::Train).then(|| BlobRef::of(bytes.as_bytes()));
         let metrics = Metrics([("accuracy".to_owned(), 0.5)].into());
-        Outcome::Done { update: UpdateRef { blob, metrics, weight: self.weight } }
+        Outcome::Done { update: UpdateRef { blob, extra: None, metrics, weight: self.weight } }
     }
 }
 
@@ -121,6 +121,6 @@ fn as_input(key: TaskKey, report: Report) -> RunInput {
     match report {
         Report::Started => RunInput::TaskStarted { key },
         Report::Done { update } => RunInput::UpdateStored { key, update },
-        Report::Failed { code, reason } => RunInput::TaskFailed { key, code, reason },
+        Report::Failed { code, reason, .. } => RunInput::TaskFailed { key, code, reason },
     }
 }
