@@ -62,11 +62,16 @@ impl Disk {
 }
 
 /// One life's way to a disk.
-#[derive(Clone)]
 pub struct Mounted<S> {
     pub inner: Arc<S>,
     pub disk: Arc<Disk>,
     pub life: NodeLife,
+}
+
+impl<S> Clone for Mounted<S> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), disk: self.disk.clone(), life: self.life.clone() }
+    }
 }
 
 impl<S: Send + Sync + 'static> Mounted<S> {

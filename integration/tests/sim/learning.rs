@@ -138,10 +138,10 @@ impl InProcess for Trainer {
             }
         };
         let weight = metrics.weight();
-        Outcome::Done { update: UpdateRef { blob, metrics, weight } }
+        Outcome::Done { update: UpdateRef { blob, extra: None, metrics, weight } }
     }
 }
 
 fn failed(code: Code, reason: String) -> Outcome {
-    Outcome::Failed { code, reason }
+    Outcome::Failed { code, reason, cause: None }
 }

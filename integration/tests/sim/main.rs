@@ -1,6 +1,8 @@
 //! The simulation: the real actors of a server and its clients over a network and stores in memory, on virtual time, driven
 //! by a seed. `cargo xtask sim` runs many seeds; the tests here run a fixed few, and those that once broke a rule.
 
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test ends at the first surprise")]
+
 mod dice;
 mod disk;
 mod learning;

@@ -105,10 +105,6 @@ impl Net {
         connections.iter().for_each(|connection| connection.look_again());
     }
 
-    pub fn weather(&self, client: &str) -> Weather {
-        self.0.weather(client)
-    }
-
     /// The client's connections break: what is under way in them is lost, both ends learn of it.
     pub fn break_link(&self, client: &str) {
         let connections = self.0.state.lock().unwrap().of(client);
@@ -157,10 +153,6 @@ impl Inner {
 impl Connection {
     pub fn client(&self) -> &str {
         self.client.node()
-    }
-
-    pub fn number(&self) -> u64 {
-        self.number
     }
 
     fn break_off(&self) {

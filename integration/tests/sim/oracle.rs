@@ -275,11 +275,6 @@ impl Oracle {
         !held && self.0.ledger.lock().unwrap().training.values().all(BTreeSet::is_empty)
     }
 
-    /// Completed train rounds of a job's run.
-    pub fn rounds_done(&self, job: &JobKey, run: u32) -> usize {
-        self.0.ledger.lock().unwrap().models.get(&(job.clone(), run)).map_or(0, Vec::len)
-    }
-
     /// Trainings begun, writes fenced off.
     pub fn counts(&self) -> (u64, u64) {
         let ledger = self.0.ledger.lock().unwrap();
@@ -321,6 +316,7 @@ pub fn shown(way: Way, frame: &Frame) -> String {
             Ok(TaskReport::Started { key }) => format!("started {key}"),
             Ok(TaskReport::Done { key, .. }) => format!("done {key}"),
             Ok(TaskReport::Failed { key, code, .. }) => format!("failed {key} {code}"),
+            Ok(TaskReport::Progress { key, .. }) => format!("progress {key}"),
             Err(_) => "unreadable".to_owned(),
         },
         Some(Body::GoAway(go)) => format!("go away: {} {}", go.code, go.reason),

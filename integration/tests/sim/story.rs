@@ -48,7 +48,6 @@ struct Story {
     jobs: Vec<(JobKey, String)>,
     submitted: usize,
     down_until: Vec<(String, tokio::time::Instant)>,
-    faults_on_jobs: Vec<tokio::time::Instant>,
     parked: u64,
 }
 
@@ -61,19 +60,19 @@ impl Story {
         let jobs = (0..1 + usize::from(dice.per_mille(300))).map(|n| {
             let wanted = dice.between(1, clients as u64);
             let document = json!({
-                "id": format!("j{n}"), "runtime": "builtin", "task_entry": "sum", "model_path": "m.safetensors", "output": "out",
+                "id": format!("j{n}"), "runtime": "builtin", "task_entry": "echo", "model_path": "m.safetensors", "output": "out",
                 "hyper_parameters": {
                     "max_round_num": dice.between(1, 3), "client_num": wanted, "threshold_client_num": dice.between(1, wanted),
                     "evaluate_interval": dice.between(0, 2), "save_interval": dice.between(0, 2),
                     "round_timeout": 20, "close_at_threshold": dice.per_mille(200),
                 },
-                "redundancy": if dice.per_mille(300) { 0.5 } else { 0.0 },
+                "redundancy": if dice.per_mille(300) { 1.5 } else { 1.0 },
                 "parameters": {"seed": seed},
             });
             (JobKey::new(namespace(), format!("j{n}").parse().unwrap()), document.to_string())
         });
         let jobs = jobs.collect();
-        Self { world, jobs, submitted: 0, down_until: Vec::new(), faults_on_jobs: Vec::new(), parked: 0 }
+        Self { world, jobs, submitted: 0, down_until: Vec::new(), parked: 0 }
     }
 
     async fn run(&mut self) {
@@ -144,8 +143,10 @@ impl Story {
             }
             92..=96 => {
                 let by = [-3_600_000, -30_000, 500, 30_000, 3_600_000][dice.index(5)];
+                // a process never sees the clock jump while it lives (`nsfl_actor::now_ms`)
                 note(&format!("the clock is set by {by} ms"));
-                world.simulation.shift_clock(by);
+                self.take_down(SERVER, &dice).await;
+                self.world.simulation.shift_clock(by);
             }
             _ => world.sweep(),
         }

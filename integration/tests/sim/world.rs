@@ -222,7 +222,7 @@ impl World {
                 runtimes: vec![Runtime::Builtin],
                 label: String::new(),
                 max_tasks: MAX_TASKS,
-                resource: Resource { worker_num: 1, cpu: 1.0, gpu: 0.0, memory_mb: 1024 },
+                resource: Resource { worker_num: 1, cpu: 1.0, gpu: 0.0, memory_mb: 1024.0 },
                 datasets: BTreeMap::new(),
             },
             heartbeat: Duration::from_secs(3),

@@ -8,7 +8,6 @@ use ractor::{Actor, ActorCell, SpawnErr};
 
 use crate::address::Address;
 use crate::failure::Failure;
-use crate::simulation;
 use crate::shell::{Behaviour, Shell};
 use crate::vitals::{ActorView, Vitals};
 
@@ -39,19 +38,15 @@ impl<B: Behaviour> Member for Seat<B> {
     }
 
     fn spawn(&self, parent: Option<ActorCell>) -> BoxFuture<'static, Result<ActorCell, Failure>> {
-        let arguments = (self.address.clone(), self.args.clone());
+        let above = parent.as_ref().map(ActorCell::get_id);
+        let arguments = (self.address.clone(), self.args.clone(), above);
         async move {
-            let above = parent.as_ref().map(ActorCell::get_id);
-            let path = arguments.0.path().to_owned();
             let started = match parent {
                 Some(parent) => Shell::<B>::spawn_linked(None, Shell::new(), arguments, parent).await,
                 None => Shell::<B>::spawn(None, Shell::new(), arguments).await,
             };
             match started {
-                Ok((actor, _)) => {
-                    simulation::born(&path, &actor.get_cell(), above);
-                    Ok(actor.get_cell())
-                }
+                Ok((actor, _)) => Ok(actor.get_cell()),
                 Err(SpawnErr::StartupFailed(error)) => Err(Failure::from_ractor(error)),
                 Err(other) => Err(Failure::from(other)),
             }

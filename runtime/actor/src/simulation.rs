@@ -27,6 +27,7 @@ struct World {
 
 struct Known {
     node: String,
+    parent: Option<u64>,
     path: String,
     cell: ActorCell,
 }
@@ -81,12 +82,20 @@ impl Simulation {
         lives.unwrap_or_default()
     }
 
-    /// Ends a life as a crash does: at its next await, without a word. Its supervisor learns of it.
+    /// Ends a life and those below it as a crash does: at their next await, without a word. Its supervisor learns of it.
     pub fn kill(&self, number: u64) {
-        let cell = here(|world| world.lives.remove(&number)).flatten();
-        if let Some(known) = cell {
-            known.cell.kill();
-        }
+        // in an order of ours: ractor, left to itself, ends children in that of a hash table
+        let doomed = here(|world| {
+            let mut doomed = BTreeMap::new();
+            for (n, known) in &world.lives {
+                if *n == number || known.parent.is_some_and(|parent| doomed.contains_key(&parent)) {
+                    doomed.insert(*n, known.cell.clone());
+                }
+            }
+            world.lives.retain(|n, _| !doomed.contains_key(n));
+            doomed
+        });
+        doomed.into_iter().flatten().for_each(|(_, cell)| cell.kill());
     }
 }
 
@@ -117,10 +126,15 @@ pub(crate) fn is_on() -> bool {
 /// A life has begun below `parent`, or as a root.
 pub(crate) fn born(path: &str, cell: &ActorCell, parent: Option<ActorId>) {
     here(|world| {
-        let above = parent.and_then(|id| world.lives.values().rev().find(|known| known.cell.get_id() == id));
-        let node = above.map_or_else(|| world.node.clone(), |known| known.node.clone());
+        let above = parent.and_then(|id| world.lives.iter().rev().find(|(_, known)| known.cell.get_id() == id));
+        if parent.is_some() && above.is_none() {
+            // its parent has just been killed, and takes it along
+            return;
+        }
+        let node = above.map_or_else(|| world.node.clone(), |(_, known)| known.node.clone());
+        let parent = above.map(|(number, _)| *number);
         world.born += 1;
-        world.lives.insert(world.born, Known { node, path: path.to_owned(), cell: cell.clone() });
+        world.lives.insert(world.born, Known { node, parent, path: path.to_owned(), cell: cell.clone() });
     });
 }
 

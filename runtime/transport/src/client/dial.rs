@@ -7,7 +7,7 @@ use crate::proto::{Chunk, Frame, GetRequest, PutReply, StatReply, StatRequest};
 use crate::tls::refusal_of;
 use crate::{Credentials, PeerId, Refusal};
 use async_trait::async_trait;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use hyper_util::rt::TokioIo;
 use nsfl_types::Code;
 use rustls_pki_types::ServerName;
@@ -129,7 +129,7 @@ struct Grpc(TransportClient<Channel>);
 #[async_trait]
 impl Calls for Grpc {
     async fn session(&self, outgoing: Outbound<Frame>) -> Result<Inbound<Frame>, Refusal> {
-        let inbound = self.0.clone().session(outgoing).await?.into_inner();
+        let inbound = self.0.clone().session(Sent(outgoing)).await?.into_inner();
         Ok(inbound.map_err(Refusal::from).boxed())
     }
 
@@ -139,11 +139,22 @@ impl Calls for Grpc {
     }
 
     async fn put(&self, chunks: Outbound<Chunk>) -> Result<PutReply, Refusal> {
-        Ok(self.0.clone().put(chunks).await?.into_inner())
+        Ok(self.0.clone().put(Sent(chunks)).await?.into_inner())
     }
 
     async fn stat(&self, request: StatRequest) -> Result<StatReply, Refusal> {
         Ok(self.0.clone().stat(request).await?.into_inner())
+    }
+}
+
+/// A named type for what is sent: with the bare trait object the compiler cannot show that the call may change threads.
+struct Sent<T>(Outbound<T>);
+
+impl<T> Stream for Sent<T> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.0.poll_next_unpin(cx)
     }
 }
 
