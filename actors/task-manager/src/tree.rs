@@ -1,10 +1,11 @@
-//! How the client's actors stand together. Each is restarted alone: what it needs to go on is on record.
+//! How the client's actors stand together. Each is restarted alone, but for the executors' supervisor, which takes the task
+//! manager along: what they need to go on is on record.
 
 use crate::manager::TaskManager;
 use crate::message::TaskManagerMsg;
 use crate::site::{Site, SiteConfig};
 use crate::uplink::{Uplink, UplinkArgs};
-use nsfl_actor::{Address, ChildEvent, ChildSpec, Directory, GiveUp, Restart, Supervisor, SupervisorSpec};
+use nsfl_actor::{Address, ChildEvent, ChildSpec, Directory, GiveUp, Restart, Strategy, Supervisor, SupervisorSpec};
 use nsfl_transport::{BlobClient, Link, LinkEvents};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,9 +46,14 @@ pub fn client_tree(config: SiteConfig, connection: (Link, LinkEvents, BlobClient
         }
     });
     let uplink_args = UplinkArgs { site: Arc::clone(&site), link, events: Arc::new(Mutex::new(events)) };
-    SupervisorSpec::new("client")
+    // executors' supervisor that starts again has no executors: the task manager has them started
+    let work = SupervisorSpec::new("work")
+        .bind(&Supervisor::unbound("client/work"))
+        .strategy(Strategy::RestForOne)
         .child(ChildSpec::supervisor(executors, Restart::Permanent))
-        .child(ChildSpec::role::<TaskManager>("task-manager", &manager, site, Restart::Permanent))
+        .child(ChildSpec::role::<TaskManager>("task-manager", &manager, site, Restart::Permanent));
+    SupervisorSpec::new("client")
+        .child(ChildSpec::supervisor(work, Restart::Permanent))
         .child(ChildSpec::role::<Uplink>("uplink", &uplink, uplink_args, Restart::Permanent))
 }
 

@@ -92,9 +92,10 @@ impl<S: Send + Sync + 'static> Mounted<S> {
         let this = self.clone();
         let task = tokio::spawn(async move {
             let _turn = this.disk.turn.lock().await;
-            this.life.lasting().await;
             this.disk.takes_time().await;
-            this.life.lasting().await;
+            if !this.life.lasts() {
+                return Err(node_gone());
+            }
             let (done, said) = this.disk.fate(what);
             let result = if done { Some(act.call(&this.inner).await) } else { None };
             match (said, result) {
@@ -275,6 +276,6 @@ impl BlobWriter for Writing {
 }
 
 fn node_gone() -> StoreError {
-    let what = "writing a blob".to_owned();
+    let what = "writing".to_owned();
     StoreError::Backend { what, certainty: Certainty::NotDone, source: "the node is gone".into() }
 }

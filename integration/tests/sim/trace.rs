@@ -37,6 +37,9 @@ impl Trace {
         if inner.print {
             println!("{line}");
         }
+        if line.contains("] heartbeat") {
+            return;
+        }
         if inner.last.len() == SHOWN {
             inner.last.pop_front();
         }
