@@ -43,6 +43,11 @@ pub(crate) enum TaskManagerMsg {
         /// Its last failure.
         failure: Failure,
     },
+    /// Time to have an executor tried again that was given up.
+    TryAgain {
+        /// The task.
+        key: TaskKey,
+    },
     /// Time to remove blobs that nobody owns.
     Sweep,
     /// That is done.

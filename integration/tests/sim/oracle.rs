@@ -10,7 +10,7 @@ use nsfl_store::{BlobStore, Change, JobStore, MemberState, RoundRecord, RoundSta
 use nsfl_transport::proto::Frame;
 use nsfl_transport::proto::frame::Body;
 use nsfl_types::{Digest, JobKey, TaskKey, TaskKind};
-use nsfl_workflow::{TaskMachine, TaskPhase};
+use nsfl_workflow::{Outcome, TaskMachine, TaskPhase};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -38,7 +38,8 @@ struct Ledger {
     acked: BTreeSet<TaskKey>,
     /// Last words on tasks that reached their clients.
     last_words: BTreeSet<TaskKey>,
-    kept: BTreeSet<TaskKey>,
+    /// Tasks whose client keeps an outcome, and whether it is a result.
+    kept: BTreeMap<TaskKey, bool>,
     training: BTreeMap<String, BTreeSet<TaskKey>>,
     pub trained: u64,
     pub fenced: u64,
@@ -180,8 +181,13 @@ impl Oracle {
             let members = now(self.0.jobs.members(&key.job, key.run, key.round)).unwrap_or_default();
             let state = members.into_iter().find(|m| m.task == key).map(|m| m.state);
             let stored = state.is_some_and(|s| !matches!(s, MemberState::Invited | MemberState::Started));
-            self.0.ledger.lock().unwrap().acked.insert(key.clone());
-            self.check(stored, format_args!("{key} is acknowledged and stored as {state:?}"));
+            // a failure that comes late is answered, and kept nowhere
+            let has_result = {
+                let mut ledger = self.0.ledger.lock().unwrap();
+                ledger.acked.insert(key.clone());
+                ledger.kept.get(&key) == Some(&true)
+            };
+            self.check(stored || !has_result, format_args!("{key} is acknowledged and stored as {state:?}"));
         }
     }
 
@@ -204,11 +210,17 @@ impl Oracle {
         let word = format!("{phase:?}");
         let word = word.split([' ', '{']).next().unwrap_or_default();
         self.0.trace.note(format_args!("{client} records {} {word}", record.key));
-        let is_kept = matches!(phase, TaskPhase::Offering { .. });
+        let kept = match phase {
+            TaskPhase::Offering { outcome, .. } => Some(matches!(outcome, Outcome::Done { .. })),
+            _ => None,
+        };
         let again = matches!(phase, TaskPhase::Fetching { .. } | TaskPhase::Running { .. });
         let was_kept = {
             let mut ledger = self.0.ledger.lock().unwrap();
-            if is_kept { !ledger.kept.insert(record.key.clone()) } else { ledger.kept.contains(&record.key) }
+            match kept {
+                Some(is_result) => ledger.kept.insert(record.key.clone(), is_result).is_some(),
+                None => ledger.kept.contains_key(&record.key),
+            }
         };
         self.check(!(was_kept && again), format_args!("{} has its outcome and begins again", record.key));
     }
@@ -221,7 +233,7 @@ impl Oracle {
         self.0.trace.note(format_args!("{client} forgets {key}"));
         let (told, kept) = {
             let mut ledger = self.0.ledger.lock().unwrap();
-            (ledger.last_words.contains(key), ledger.kept.remove(key))
+            (ledger.last_words.contains(key), ledger.kept.remove(key).is_some())
         };
         self.check(told, format_args!("{client} forgets {key} (outcome kept: {kept}) and was not told to"));
     }
