@@ -77,6 +77,7 @@ impl Role for TaskManager {
                     self.give_up(&key, &failure, ctx).await?;
                 }
             }
+            TaskManagerMsg::LivesAgain => self.tell_inventory(),
             TaskManagerMsg::TryAgain { key } => self.try_again(key, ctx).await,
             TaskManagerMsg::Sweep => {
                 let site = Arc::clone(&self.site);

@@ -43,6 +43,8 @@ pub(crate) enum TaskManagerMsg {
         /// Its last failure.
         failure: Failure,
     },
+    /// An executor has begun another life: the server's last word on its task may be lost.
+    LivesAgain,
     /// Time to have an executor tried again that was given up.
     TryAgain {
         /// The task.

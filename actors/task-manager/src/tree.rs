@@ -8,8 +8,8 @@ use crate::uplink::{Uplink, UplinkArgs};
 use nsfl_actor::{Address, ChildEvent, ChildSpec, Directory, GiveUp, Restart, Strategy, Supervisor, SupervisorSpec};
 use nsfl_transport::{BlobClient, Link, LinkEvents};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use tokio::sync::Mutex;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 const MANAGER_MAILBOX: usize = 1024;
 const UPLINK_MAILBOX: usize = 1024;
@@ -36,16 +36,9 @@ pub fn client_tree(config: SiteConfig, connection: (Link, LinkEvents, BlobClient
         running: Directory::new(),
     });
     // a task that cannot be worked on is one failed task, not a failed client
-    let told = manager.clone();
-    let executors = SupervisorSpec::new("executors").bind(&executors).give_up(GiveUp::Drop).on_event(move |event| {
-        if let ChildEvent::GaveUp { path, failure } = event {
-            let gave_up = TaskManagerMsg::GaveUp { path: path.clone(), failure: failure.clone() };
-            if let Err(error) = told.try_tell(gave_up) {
-                tracing::error!(path, %error, "task manager not told of an executor given up");
-            }
-        }
-    });
-    let uplink_args = UplinkArgs { site: Arc::clone(&site), link, events: Arc::new(Mutex::new(events)) };
+    let executors =
+        SupervisorSpec::new("executors").bind(&executors).give_up(GiveUp::Drop).on_event(listener(manager.clone()));
+    let uplink_args = UplinkArgs { site: Arc::clone(&site), link, events: Arc::new(tokio::sync::Mutex::new(events)) };
     // executors' supervisor that starts again has no executors: the task manager has them started
     let work = SupervisorSpec::new("work")
         .bind(&Supervisor::unbound("client/work"))
@@ -55,6 +48,35 @@ pub fn client_tree(config: SiteConfig, connection: (Link, LinkEvents, BlobClient
     SupervisorSpec::new("client")
         .child(ChildSpec::supervisor(work, Restart::Permanent))
         .child(ChildSpec::role::<Uplink>("uplink", &uplink, uplink_args, Restart::Permanent))
+}
+
+/// Tells the task manager of executors that were given up, and of those that live again: what they were told in between,
+/// or had not yet read, is lost.
+fn listener(manager: Address<TaskManagerMsg>) -> impl Fn(&ChildEvent) + Send + Sync + 'static {
+    let between_lives = Mutex::new(BTreeSet::new());
+    move |event| {
+        let mut between_lives = between_lives.lock().unwrap_or_else(PoisonError::into_inner);
+        let msg = match event {
+            ChildEvent::Restarting { path, .. } => {
+                between_lives.insert(path.clone());
+                return;
+            }
+            ChildEvent::Started { path } if between_lives.remove(path) => TaskManagerMsg::LivesAgain,
+            ChildEvent::Started { .. } => return,
+            ChildEvent::Stopped { path } => {
+                between_lives.remove(path);
+                return;
+            }
+            ChildEvent::GaveUp { path, failure } => {
+                between_lives.remove(path);
+                TaskManagerMsg::GaveUp { path: path.clone(), failure: failure.clone() }
+            }
+        };
+        if let Err(error) = manager.try_tell(msg) {
+            // it looks at every task when it starts
+            tracing::warn!(%error, "task manager not told of its executors");
+        }
+    }
 }
 
 /// A trainer works in a folder of its own, where a relative path of ours means nothing.

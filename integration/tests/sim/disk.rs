@@ -24,6 +24,8 @@ pub struct Disk {
     trace: Trace,
     pub oracle: Oracle,
     faults: Mutex<Vec<Certainty>>,
+    /// The next write of a run's state is held up for so long, whatever becomes of who asked for it.
+    held_up: Mutex<Option<Duration>>,
     /// Writes are made one after the other, as they were asked for.
     turn: tokio::sync::Mutex<()>,
 }
@@ -31,7 +33,7 @@ pub struct Disk {
 impl Disk {
     pub fn new(node: &str, dice: Dice, trace: Trace, oracle: Oracle) -> Arc<Self> {
         let turn = tokio::sync::Mutex::new(());
-        Arc::new(Self { node: node.to_owned(), dice, trace, oracle, faults: Mutex::default(), turn })
+        Arc::new(Self { node: node.to_owned(), dice, trace, oracle, faults: Mutex::default(), held_up: Mutex::default(), turn })
     }
 
     /// The next so many writes fail like this.
@@ -40,7 +42,12 @@ impl Disk {
         faults.extend((0..times).map(|_| how));
     }
 
+    pub fn hold_up(&self, time: Duration) {
+        *self.held_up.lock().unwrap() = Some(time);
+    }
+
     pub fn heal(&self) {
+        self.held_up.lock().unwrap().take();
         self.faults.lock().unwrap().clear();
     }
 
@@ -90,7 +97,12 @@ impl<S: Send + Sync + 'static> Mounted<S> {
         T: Send + 'static,
     {
         let this = self.clone();
+        let held_up = if act.is_a_run() { self.disk.held_up.lock().unwrap().take() } else { None };
         let task = tokio::spawn(async move {
+            if let Some(time) = held_up {
+                this.disk.trace.note(format_args!("{} disk: {what} is held up", this.disk.node));
+                tokio::time::sleep(time).await;
+            }
             let _turn = this.disk.turn.lock().await;
             this.disk.takes_time().await;
             if !this.life.lasts() {
@@ -113,6 +125,11 @@ impl<S: Send + Sync + 'static> Mounted<S> {
 /// A write to a store, boxed when it is called.
 pub trait AsyncFnOnceBox<S, T>: Send + 'static {
     fn call(self, store: &S) -> impl Future<Output = Result<T, StoreError>> + Send;
+
+    /// Whether a generation protects what it writes.
+    fn is_a_run(&self) -> bool {
+        false
+    }
 }
 
 struct Commit(Vec<Change>, Oracle);
@@ -122,6 +139,10 @@ impl AsyncFnOnceBox<MemoryJobStore, ()> for Commit {
         let committed = store.commit(changes.clone()).await;
         oracle.committed(&changes, &committed);
         committed
+    }
+
+    fn is_a_run(&self) -> bool {
+        self.0.iter().any(|change| matches!(change, Change::PutRun(_)))
     }
 }
 

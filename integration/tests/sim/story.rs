@@ -148,6 +148,16 @@ impl Story {
                 self.take_down(SERVER, &dice).await;
                 self.world.simulation.shift_clock(by);
             }
+            97..=98 => {
+                note("a run's next write is held up, and its coordinator killed");
+                world.disks[SERVER].hold_up(dice.millis(100, 2000));
+                tokio::time::sleep(dice.millis(0, 1500)).await;
+                let lives = self.world.simulation.lives();
+                if let Some(life) = lives.iter().find(|life| life.path.ends_with("/coordinator")) {
+                    self.world.trace.note(format_args!("-- {} is killed", life.path));
+                    self.world.simulation.kill(life.number);
+                }
+            }
             _ => world.sweep(),
         }
     }
