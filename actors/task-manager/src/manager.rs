@@ -77,6 +77,14 @@ impl Role for TaskManager {
                     self.give_up(&key, &failure, ctx).await?;
                 }
             }
+            TaskManagerMsg::NoExecutors => {
+                let mut keys = self.site.running.keys();
+                keys.sort();
+                for key in keys {
+                    self.site.executors.ensure_child(self.executor(&key)).await?;
+                }
+                self.tell_inventory();
+            }
             TaskManagerMsg::LivesAgain => self.tell_inventory(),
             TaskManagerMsg::TryAgain { key } => self.try_again(key, ctx).await,
             TaskManagerMsg::Sweep => {

@@ -1,7 +1,7 @@
 //! What the client's actors share: stores, paths, the trainer's program, each other's addresses. Holds no task state.
 
-use async_trait::async_trait;
 use crate::message::{ExecutorMsg, TaskManagerMsg, UplinkMsg};
+use async_trait::async_trait;
 use nsfl_actor::{Address, Directory, SendError, Supervisor, blocking};
 use nsfl_messages::wire::{ClientInfo, TaskReport};
 use nsfl_store::{BlobStore, Owner, StoreError, TaskStore};

@@ -24,7 +24,7 @@ pub struct Disk {
     trace: Trace,
     pub oracle: Oracle,
     faults: Mutex<Vec<Certainty>>,
-    /// The next write of a run's state is held up for so long, whatever becomes of who asked for it.
+    /// The next write of a run's state is held up for so long, and those behind it, whatever becomes of who asked for it.
     held_up: Mutex<Option<Duration>>,
     /// Writes are made one after the other, as they were asked for.
     turn: tokio::sync::Mutex<()>,
@@ -33,7 +33,15 @@ pub struct Disk {
 impl Disk {
     pub fn new(node: &str, dice: Dice, trace: Trace, oracle: Oracle) -> Arc<Self> {
         let turn = tokio::sync::Mutex::new(());
-        Arc::new(Self { node: node.to_owned(), dice, trace, oracle, faults: Mutex::default(), held_up: Mutex::default(), turn })
+        Arc::new(Self {
+            node: node.to_owned(),
+            dice,
+            trace,
+            oracle,
+            faults: Mutex::default(),
+            held_up: Mutex::default(),
+            turn,
+        })
     }
 
     /// The next so many writes fail like this.
@@ -56,7 +64,8 @@ impl Disk {
         let Some(certainty) = self.faults.lock().unwrap().pop() else { return (true, Ok(())) };
         let done = certainty == Certainty::MaybeDone && self.dice.coin();
         self.trace.note(format_args!("{} disk: {what} fails, {certainty:?}, done: {done}", self.node));
-        let error = StoreError::Backend { what: what.to_owned(), certainty, source: "the simulated disk failed".into() };
+        let error =
+            StoreError::Backend { what: what.to_owned(), certainty, source: "the simulated disk failed".into() };
         (done, Err(error))
     }
 
@@ -99,11 +108,11 @@ impl<S: Send + Sync + 'static> Mounted<S> {
         let this = self.clone();
         let held_up = if act.is_a_run() { self.disk.held_up.lock().unwrap().take() } else { None };
         let task = tokio::spawn(async move {
+            let _turn = this.disk.turn.lock().await;
             if let Some(time) = held_up {
                 this.disk.trace.note(format_args!("{} disk: {what} is held up", this.disk.node));
                 tokio::time::sleep(time).await;
             }
-            let _turn = this.disk.turn.lock().await;
             this.disk.takes_time().await;
             if !this.life.lasts() {
                 return Err(node_gone());

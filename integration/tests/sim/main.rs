@@ -14,8 +14,8 @@ mod story;
 mod trace;
 mod world;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Seeds that once broke a rule, with what was wrong.
@@ -79,7 +79,9 @@ fn campaign() {
                 Ok(told) => {
                     hash.fetch_xor(told.hash.rotate_left((n % 64) as u32), Ordering::Relaxed);
                     virtual_ms.fetch_add((told.virtual_s * 1000.0) as u64, Ordering::Relaxed);
-                    for (sum, value) in [(&lines, told.lines), (&trained, told.trained), (&fenced, told.fenced), (&parked, told.parked)] {
+                    for (sum, value) in
+                        [(&lines, told.lines), (&trained, told.trained), (&fenced, told.fenced), (&parked, told.parked)]
+                    {
                         sum.fetch_add(value, Ordering::Relaxed);
                     }
                 }

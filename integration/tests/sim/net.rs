@@ -216,7 +216,12 @@ impl Connection {
         item.leaves(net, self.client(), way);
         let weather = net.weather(self.client());
         if T::MAY_BE_LOST && net.dice.per_mille(weather.lost) {
-            return net.trace.note(format_args!("{} {way:?} #{} lost: {}", self.client(), self.number, item.shown(way)));
+            return net.trace.note(format_args!(
+                "{} {way:?} #{} lost: {}",
+                self.client(),
+                self.number,
+                item.shown(way)
+            ));
         }
         let at = Instant::now() + net.delay(self.client());
         let copies = 1 + u64::from(T::MAY_BE_LOST && net.dice.per_mille(weather.doubled));

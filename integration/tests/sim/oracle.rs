@@ -6,7 +6,9 @@ use crate::trace::Trace;
 use futures_util::FutureExt as _;
 use nsfl_messages::wire::{self, EXPORT_REGISTRY, EXPORT_TASKS, RegistryReport, TaskCommand, TaskReport};
 use nsfl_store::memory::{MemoryBlobStore, MemoryJobStore, MemoryTaskStore};
-use nsfl_store::{BlobStore, Change, JobStore, MemberState, RoundRecord, RoundState, RunRecord, StoreError, TaskRecord, TaskStore};
+use nsfl_store::{
+    BlobStore, Change, JobStore, MemberState, RoundRecord, RoundState, RunRecord, StoreError, TaskRecord, TaskStore,
+};
 use nsfl_transport::proto::Frame;
 use nsfl_transport::proto::frame::Body;
 use nsfl_types::{Digest, JobKey, TaskKey, TaskKind};
@@ -144,7 +146,9 @@ impl Oracle {
         self.check(right, format_args!("round {round} of {job}: another model than undisturbed with {should:?}"));
         let mut ledger = self.0.ledger.lock().unwrap();
         let lost = ledger.acked.iter().find(|key| {
-            (&key.job, key.run, key.round) == (job, *run, *round) && of(key) && !accepted.contains(key)
+            (&key.job, key.run, key.round) == (job, *run, *round)
+                && of(key)
+                && !accepted.contains(key)
                 && ledger.answered.get(key) == Some(&MemberState::Accepted)
         });
         let lost = lost.cloned();

@@ -1,7 +1,7 @@
 //! One direction of one stream: what is under way and when it arrives. Knows no weather.
 
-use crate::net::{Breaks, Connection, Way};
 use crate::dice::NodeLife;
+use crate::net::{Breaks, Connection, Way};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
@@ -38,7 +38,8 @@ pub enum State<T> {
 
 impl<T> Default for Pipe<T> {
     fn default() -> Self {
-        let inside = Inside { under_way: BTreeMap::new(), pushed: 0, last: None, ends: None, broken: false, told: false };
+        let inside =
+            Inside { under_way: BTreeMap::new(), pushed: 0, last: None, ends: None, broken: false, told: false };
         Self { inside: Mutex::new(inside), changed: Notify::new(), abandoned: CancellationToken::new() }
     }
 }

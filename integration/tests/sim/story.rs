@@ -127,7 +127,9 @@ impl Story {
             41..=48 => {
                 let (slow_ms, lost) = (dice.between(0, 2000), dice.between(0, 1) * dice.between(0, 200));
                 let (doubled, overtaken) = (dice.between(0, 100), dice.between(0, 100));
-                note(&format!("{client}'s link: slow {slow_ms}, lost {lost}, doubled {doubled}, overtaken {overtaken}"));
+                note(&format!(
+                    "{client}'s link: slow {slow_ms}, lost {lost}, doubled {doubled}, overtaken {overtaken}"
+                ));
                 world.net.set_weather(&client, |w| {
                     *w = Weather { slow_ms, lost, doubled, overtaken, ..*w };
                 });

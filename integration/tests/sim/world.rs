@@ -258,7 +258,12 @@ pub fn namespace() -> Namespace {
 }
 
 fn limits() -> Limits {
-    Limits { chunk_bytes: 64, handshake: Duration::from_secs(3), blob_idle: Duration::from_secs(5), ..Limits::default() }
+    Limits {
+        chunk_bytes: 64,
+        handshake: Duration::from_secs(3),
+        blob_idle: Duration::from_secs(5),
+        ..Limits::default()
+    }
 }
 
 /// No task and no model is made by a process here.

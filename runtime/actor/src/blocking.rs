@@ -13,11 +13,8 @@ use crate::simulation;
 /// # Errors
 /// It panicked, or the runtime ends.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-    let task = if simulation::is_on() {
-        tokio::spawn(async move { work() })
-    } else {
-        tokio::task::spawn_blocking(work)
-    };
+    let task =
+        if simulation::is_on() { tokio::spawn(async move { work() }) } else { tokio::task::spawn_blocking(work) };
     task.await.map_err(|error| match error.try_into_panic() {
         Ok(panic) => Failure::from_panic(panic),
         Err(cancelled) => Failure::from(cancelled),

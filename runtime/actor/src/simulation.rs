@@ -7,9 +7,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
+use ractor::{ActorCell, ActorId, ActorStatus};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use ractor::{ActorCell, ActorId, ActorStatus};
 use tokio::time::Instant;
 
 thread_local! {

@@ -22,7 +22,7 @@ pub mod proto {
     tonic::include_proto!("nsfl.transport.v1");
 }
 
-pub use carrier::{Calls, Carrier, CarriedService, Dial, Inbound, Outbound};
+pub use carrier::{Calls, CarriedService, Carrier, Dial, Inbound, Outbound};
 pub use client::{BlobClient, ClientConfig, Redial, connect, connect_over};
 pub use error::{BlobError, TransportError};
 pub use handshake::VERSIONS;

@@ -8,7 +8,7 @@ mod transfers;
 use crate::limits::{CONNECTION_WINDOW, HTTP2_FRAME, Limits, Liveness, STREAM_WINDOW, wire_bytes};
 use crate::link::{Export, Link, LinkEvents};
 use crate::proto::transport_server::TransportServer;
-use crate::{Carrier, CarriedService, Credentials, PeerId, PeerRole, Refusal, TransportError};
+use crate::{CarriedService, Carrier, Credentials, PeerId, PeerRole, Refusal, TransportError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use nsfl_store::{BlobWriter, Owner};
