@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: every check in order, each timed, all of them run even when one fails; the tests' closing line last.
 
-use crate::{example, layers, metadata, python, tidy, torch};
+use crate::{example, layers, metadata, python, sim, tidy, torch};
 use anyhow::{Context, Result, bail, ensure};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -37,6 +37,7 @@ pub(crate) fn run() -> Result<()> {
         tests.done
     });
     step("doctests", &mut || cargo(&["test", "--workspace", "--doc", "--locked", "--quiet"]));
+    step("simulation", &mut sim::ci);
     step("torch", &mut torch::run);
     step("quickstart", &mut quickstart);
     step("python", &mut || python::environment().map(drop));

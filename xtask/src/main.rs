@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`, `python`, `example`,
+//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`, `sim`, `python`, `example`,
 //! `torch`. Nothing here is part of the product.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool that talks to the terminal")]
 
@@ -9,6 +9,7 @@ mod faults;
 mod layers;
 mod metadata;
 mod python;
+mod sim;
 mod tidy;
 mod torch;
 
@@ -52,6 +53,8 @@ enum Command {
     Example(example::ExampleArgs),
     /// Builds the torchscript runtime with libtorch and runs its tests.
     Torch,
+    /// Runs the actors on virtual time over a simulated network and disks, by seeds. A seed always gives the same run.
+    Sim(sim::Sim),
 }
 
 fn main() -> ExitCode {
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Bench(bench) => bench::run(bench),
         Command::Faults { args } => faults::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Python(args) => python::run(&args),
         Command::Example(args) => example::run(&args),
         Command::Torch => torch::run(),

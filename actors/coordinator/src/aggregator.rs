@@ -2,7 +2,7 @@
 //! Keeps nothing: a sum is a function of the member set over stored, memory-mapped updates, whoever computes it.
 
 use bytes::{Bytes, BytesMut};
-use nsfl_actor::{Context, Failure, Next, Reply, Role};
+use nsfl_actor::{Context, Failure, Next, Reply, Role, Waiter};
 use nsfl_aggregate::{AggregateError, FedAvg, MemberFacts, Plan, Scaffold, aggregate, check_weight};
 use nsfl_fault_point::Step;
 use nsfl_store::{BlobStore, BlobWriter, Owner, StoreError};
@@ -11,7 +11,6 @@ use nsfl_types::{BlobRef, Code, Digest, Refusal};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 #[derive(Clone)]
@@ -187,10 +186,10 @@ async fn next_model(
     }
     let base = blobs.open(base.digest).await.map_err(|e| stored(&e))?;
     let writer = blobs.create().await.map_err(|e| stored(&e))?;
-    let handle = Handle::current();
+    let waiter = Waiter::new();
     let store = blobs.clone();
     let model = blocking(move || {
-        let mut sink = Sink { handle: &handle, writer, piece: BytesMut::with_capacity(PIECE) };
+        let mut sink = Sink { waiter: &waiter, writer, piece: BytesMut::with_capacity(PIECE) };
         sum(store.as_ref(), &rule, &base, &updates, &planned, &mut sink)?;
         sink.commit(&owner).map_err(|e| stored(&e))
     })
@@ -236,7 +235,7 @@ fn sum(
 
 /// Collects blocks into larger pieces for the store. Runs on a blocking thread.
 struct Sink<'a> {
-    handle: &'a Handle,
+    waiter: &'a Waiter,
     writer: Box<dyn BlobWriter>,
     piece: BytesMut,
 }
@@ -249,19 +248,19 @@ impl Sink<'_> {
 
     fn flush(&mut self) -> Result<(), StoreError> {
         let piece = self.piece.split().freeze();
-        self.handle.block_on(self.writer.write(piece))
+        self.waiter.wait(self.writer.write(piece))
     }
 
     fn commit(mut self, owner: &Owner) -> Result<BlobRef, StoreError> {
         self.flush()?;
-        self.handle.block_on(self.writer.commit(owner))
+        self.waiter.wait(self.writer.commit(owner))
     }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
-    match tokio::task::spawn_blocking(work).await {
+    match nsfl_actor::blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(Refusal::new(Code::Internal, format!("the aggregator's work broke off: {error}"))),
+        Err(failure) => Err(Refusal::new(Code::Internal, format!("the aggregator's work broke off: {failure}"))),
     }
 }
 

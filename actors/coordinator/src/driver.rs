@@ -79,6 +79,8 @@ impl Role for Coordinator {
     async fn start(args: CoordinatorArgs, ctx: &Context<CoordinatorMsg>) -> Result<Self, Failure> {
         let store = &args.surroundings.store;
         let JobRun { key, run, spec, .. } = &args.run;
+        // what an earlier life had under way is written or refused before this one reads
+        store.commit(Vec::new()).await?;
         let stored = store.run(key, *run).await?;
         let is_new = stored.is_none();
         let (machine, generation) = match stored {

@@ -1,7 +1,7 @@
 //! The output folder of a run in the namespace's storage: checkpoints and `metrics.json`.
 
 use crate::{Surroundings, scaffold};
-use nsfl_actor::Failure;
+use nsfl_actor::{Failure, blocking};
 use nsfl_store::{CheckpointRecord, Owner, RoundRecord, RoundState};
 use nsfl_types::{BlobRef, Code, JobSpec, Refusal, TaskKind};
 use serde_json::{Map, Value, json};
@@ -29,7 +29,8 @@ pub(crate) async fn save(
         return Err(Refusal::new(Code::Internal, format!("checkpoint path '{}' has no folder", record.path)));
     };
     let rounds = surroundings.store.rounds(&record.job, record.run).await.map_err(|e| refusal(&e))?;
-    tokio::fs::create_dir_all(&folder).await.map_err(|e| unwritable(&folder, &e))?;
+    let made = folder.clone();
+    blocking(move || std::fs::create_dir_all(&made).map_err(|e| unwritable(&made, &e))).await.map_err(broken)??;
     match strip {
         None => surroundings.blobs.export(record.model.digest, &path).await.map_err(|e| refusal(&e))?,
         Some(owner) => {
@@ -43,12 +44,7 @@ pub(crate) async fn save(
     }
     let metrics = serde_json::to_vec_pretty(&metrics(&rounds)).expect("numbers in lists can be written");
     let file = folder.join("metrics.json");
-    match tokio::task::spawn_blocking(move || write_atomically(&file, &metrics).map_err(|e| unwritable(&file, &e)))
-        .await
-    {
-        Ok(written) => written,
-        Err(error) => Err(Refusal::new(Code::Internal, error.to_string())),
-    }
+    blocking(move || write_atomically(&file, &metrics).map_err(|e| unwritable(&file, &e))).await.map_err(broken)?
 }
 
 /// One list per metric, a value per round that was completed, `null` where a round did not measure it. Evaluation
@@ -76,6 +72,10 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&partial, path)
+}
+
+fn broken(failure: Failure) -> Refusal {
+    Refusal::new(Code::Internal, failure.to_string())
 }
 
 fn refusal(error: &nsfl_store::StoreError) -> Refusal {

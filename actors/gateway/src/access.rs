@@ -3,7 +3,8 @@
 
 use nsfl_types::{BlobRef, ClientId, Digest, TaskKey};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long after its time a task may still be read for and written for: links are slow, clocks differ.
 const GRACE: Duration = Duration::from_secs(600);

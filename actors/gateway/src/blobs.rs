@@ -8,7 +8,7 @@ use nsfl_store::{BlobWriter, Owner};
 use nsfl_transport::{BlobService, PeerId, Refusal};
 use nsfl_types::{BlobRef, Code, Digest};
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 pub(crate) struct Blobs {
     pub(crate) hub: Arc<Hub>,

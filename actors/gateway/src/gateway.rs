@@ -7,7 +7,7 @@ use crate::session::SessionMsg;
 use nsfl_actor::{Context, Failure, Next, Role};
 use nsfl_fault_point::Step;
 use nsfl_messages::GatewayMsg;
-use nsfl_transport::{Server, serve};
+use nsfl_transport::{Server, serve, serve_over};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,11 @@ impl Role for Gateway {
     async fn start(hub: Arc<Hub>, _: &Context<GatewayMsg>) -> Result<Self, Failure> {
         let admission = Arc::new(Admission { hub: Arc::clone(&hub) });
         let blobs = Arc::new(Blobs { hub: Arc::clone(&hub) });
-        let server = serve(hub.config.server.clone(), admission, blobs).await?;
+        let config = &hub.config.server;
+        let server = match &hub.config.carrier {
+            Some(carrier) => serve_over(carrier.as_ref(), config, admission, blobs)?,
+            None => serve(config.clone(), admission, blobs).await?,
+        };
         tracing::info!(address = %server.local_addr(), "gateway listens");
         hub.config.local.send_replace(Some(server.local_addr()));
         Ok(Self { hub, server: Some(server) })

@@ -11,7 +11,8 @@ use nsfl_store::Owner;
 use nsfl_types::{ClientId, Code, Digest, TaskKey};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 pub(crate) struct Hub {
     pub(crate) config: GatewayConfig,

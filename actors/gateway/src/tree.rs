@@ -5,7 +5,7 @@ use crate::hub::Hub;
 use nsfl_actor::{Address, ChildSpec, Directory, GiveUp, Restart, Supervisor, SupervisorSpec};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, SelectorMsg};
 use nsfl_store::BlobStore;
-use nsfl_transport::ServerConfig;
+use nsfl_transport::{Carrier, ServerConfig};
 use nsfl_types::JobKey;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub struct GatewayConfig {
     pub uploads: usize,
     /// How long a client waits for its turn before it is told to try again.
     pub upload_wait: Duration,
+    /// What carries links and blobs; gRPC over TCP when `None`.
+    pub carrier: Option<Arc<dyn Carrier>>,
     /// Carries the address listened on, for port 0; `None` while nothing listens.
     pub local: Arc<watch::Sender<Option<SocketAddr>>>,
 }

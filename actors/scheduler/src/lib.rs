@@ -56,6 +56,8 @@ impl Role for Scheduler {
     const KIND: &'static str = "scheduler";
 
     async fn start(args: SchedulerArgs, ctx: &Context<SchedulerMsg>) -> Result<Self, Failure> {
+        // what an earlier life had under way is written or refused before this one reads
+        args.store.commit(Vec::new()).await?;
         let book = Book::load(args.store.as_ref()).await?;
         let mut scheduler = Self { args, book, recheck: None };
         scheduler.resume(ctx).await?;

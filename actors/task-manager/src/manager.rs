@@ -15,9 +15,12 @@ use nsfl_types::{Code, Refusal, TaskKey, Timestamp};
 use nsfl_workflow::{Outcome, TaskInput, TaskMachine, TaskPhase};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Tasks held at most, waiting ones included.
 const MAX_HELD: usize = 1024;
+/// Before an executor that was given up is tried again.
+const LATER: Duration = Duration::from_secs(10);
 /// Messages that may wait for an executor.
 const EXECUTOR_MAILBOX: usize = 32;
 
@@ -71,9 +74,19 @@ impl Role for TaskManager {
             }
             TaskManagerMsg::GaveUp { path, failure } => {
                 if let Some(key) = self.roster.keys().into_iter().find(|key| path == executor_path(key)) {
-                    self.give_up(&key, &failure).await?;
+                    self.give_up(&key, &failure, ctx).await?;
                 }
             }
+            TaskManagerMsg::NoExecutors => {
+                let mut keys = self.site.running.keys();
+                keys.sort();
+                for key in keys {
+                    self.site.executors.ensure_child(self.executor(&key)).await?;
+                }
+                self.tell_inventory();
+            }
+            TaskManagerMsg::LivesAgain => self.tell_inventory(),
+            TaskManagerMsg::TryAgain { key } => self.try_again(key, ctx).await,
             TaskManagerMsg::Sweep => {
                 let site = Arc::clone(&self.site);
                 ctx.spawn(async move { transfer::sweep(&site).await }, |_| TaskManagerMsg::Swept);
@@ -183,11 +196,8 @@ impl TaskManager {
     async fn end(&mut self, key: TaskKey, word: TaskInput) -> Result<(), Failure> {
         match self.roster.stand(&key) {
             None => Ok(()),
-            Some(Stand::Queued) => {
-                self.site.forget(&key).await?;
-                self.remove(&key);
-                Ok(())
-            }
+            Some(Stand::Queued) => self.forget(&key).await,
+            Some(_) if self.site.running.get(&key).is_none() => self.forget(&key).await,
             Some(Stand::Busy | Stand::Offering) => {
                 self.tell_executor(&key, word).await;
                 Ok(())
@@ -214,11 +224,9 @@ impl TaskManager {
             (false, false) => Stand::Queued,
         };
         self.roster.add(key.clone(), stand, &order::need(machine.order()));
-        if runs {
-            // refused when its executor lives, as it should
-            let _ = self.site.executors.start_child(self.executor(&key)).await;
-        } else if offering {
-            self.site.executors.start_child(self.executor(&key)).await?;
+        if runs || offering {
+            // one that outlived the previous task manager goes on
+            self.site.executors.ensure_child(self.executor(&key)).await?;
         }
         Ok(())
     }
@@ -242,24 +250,54 @@ impl TaskManager {
         ChildSpec::role::<Executor>(short_name(key), &address, args, Restart::Transient)
     }
 
-    /// An executor that failed again and again. The task is reported as failed by a fresh one; when even that cannot
-    /// run, the task is forgotten.
-    async fn give_up(&mut self, key: &TaskKey, failure: &Failure) -> Result<(), Failure> {
+    /// An executor that failed again and again. The task is reported as failed by a fresh one. One that has its outcome
+    /// keeps it, and an executor is tried again later: the server may have been told of it.
+    async fn give_up(
+        &mut self,
+        key: &TaskKey,
+        failure: &Failure,
+        ctx: &Context<TaskManagerMsg>,
+    ) -> Result<(), Failure> {
         tracing::error!(task = %key, %failure, "task executor given up");
         self.given_up += 1;
         self.site.running.remove(key);
         let records = self.site.config.tasks.all().await?;
         let record = records.into_iter().find(|record| record.key == *key);
         let machine = record.and_then(|record| TaskMachine::restore(&record.snapshot).ok());
-        let Some(machine) = machine.and_then(|machine| failed(machine, failure)) else {
-            self.site.forget(key).await?;
-            self.remove(key);
+        let Some(machine) = machine else {
+            self.forget(key).await?;
+            return self.start_waiting().await;
+        };
+        let Some(machine) = failed(machine, failure) else {
+            self.roster.offering(key);
+            self.try_later(key.clone(), ctx);
             return self.start_waiting().await;
         };
         self.site.config.tasks.put(TaskRecord { key: key.clone(), snapshot: machine.snapshot() }).await?;
         self.roster.offering(key);
         self.site.executors.start_child(self.executor(key)).await?;
         self.start_waiting().await
+    }
+
+    fn try_later(&self, key: TaskKey, ctx: &Context<TaskManagerMsg>) {
+        ctx.spawn(tokio::time::sleep(LATER), |_| TaskManagerMsg::TryAgain { key });
+    }
+
+    async fn try_again(&mut self, key: TaskKey, ctx: &Context<TaskManagerMsg>) {
+        if self.roster.stand(&key).is_none() || self.site.running.get(&key).is_some() {
+            return;
+        }
+        if let Err(failure) = self.site.executors.ensure_child(self.executor(&key)).await {
+            tracing::warn!(task = %key, %failure, "task executor does not start");
+            self.site.running.remove(&key);
+            self.try_later(key, ctx);
+        }
+    }
+
+    async fn forget(&mut self, key: &TaskKey) -> Result<(), Failure> {
+        self.site.forget(key).await?;
+        self.remove(key);
+        Ok(())
     }
 
     fn remove(&mut self, key: &TaskKey) {

@@ -43,6 +43,15 @@ pub(crate) enum TaskManagerMsg {
         /// Its last failure.
         failure: Failure,
     },
+    /// The executors' supervisor has begun another life, without an executor.
+    NoExecutors,
+    /// An executor has begun another life: the server's last word on its task may be lost.
+    LivesAgain,
+    /// Time to have an executor tried again that was given up.
+    TryAgain {
+        /// The task.
+        key: TaskKey,
+    },
     /// Time to remove blobs that nobody owns.
     Sweep,
     /// That is done.

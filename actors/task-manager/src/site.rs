@@ -3,7 +3,7 @@
 use crate::admission::Admission;
 use crate::message::{ExecutorMsg, TaskManagerMsg, UplinkMsg};
 use crate::trainer::Trainer;
-use nsfl_actor::{Address, Directory, SendError, Supervisor};
+use nsfl_actor::{Address, Directory, SendError, Supervisor, blocking};
 use nsfl_messages::wire::{ClientInfo, TaskReport};
 use nsfl_store::{BlobStore, Owner, StoreError, TaskStore};
 use nsfl_transport::BlobClient;
@@ -87,11 +87,13 @@ pub(crate) fn short_name(key: &TaskKey) -> String {
 
 /// What is left of a folder that cannot be removed is logged, and no reason to keep the task.
 pub(crate) async fn remove_folder(folder: &Path) {
-    match tokio::fs::remove_dir_all(folder).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+    let gone = folder.to_owned();
+    match blocking(move || std::fs::remove_dir_all(gone)).await {
+        Ok(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
             tracing::warn!(folder = %folder.display(), %error, "task folder not removed");
         }
-        _ => {}
+        Ok(_) => {}
+        Err(failure) => tracing::warn!(folder = %folder.display(), %failure, "task folder not removed"),
     }
 }
 

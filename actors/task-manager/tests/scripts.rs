@@ -164,7 +164,8 @@ async fn a_package_that_would_do_harm_is_refused_and_the_next_task_runs() {
     let config = r#"{"script_path": ".", "train": {"command": "sh", "entry": "a"}}"#;
     let outside = r#"{"script_path": "../../..", "train": {"command": "sh", "entry": "trainer.sh"}}"#;
     let bomb = "0".repeat(30_000_000);
-    let packages: [(&[(&str, &str)], &str, &str); 5] = [
+    type Packages<'a> = [(&'a [(&'a str, &'a str)], &'a str, &'a str); 5];
+    let packages: Packages<'_> = [
         (&[("task.json", config), ("../evil", "x")], "task.json", "leaves"),
         (&[("task.json", config), ("a", &bomb)], "task.json", "times its size"),
         (&[("task.json", config)], "../task.json", "leaves"),
@@ -246,7 +247,7 @@ async fn a_script_that_never_ends_is_reported_with_its_cause_and_the_next_task_r
 
 #[tokio::test]
 async fn a_cancelled_script_is_gone_with_all_it_has_started() {
-    let mut world = site("import subprocess\np = subprocess.Popen(['sleep', '1000'], start_new_session=True)\nopen('../pid', 'w').write(f'{p.pid}\\n')\ntime.sleep(1000)").await;
+    let world = site("import subprocess\np = subprocess.Popen(['sleep', '1000'], start_new_session=True)\nopen('../pid', 'w').write(f'{p.pid}\\n')\ntime.sleep(1000)").await;
     run(&world, task(&world, &train(1))).await;
     let pid = read_when_there(&world.path("pid")).await;
     assert!(runs(&pid));

@@ -219,6 +219,7 @@ fn gateway(
         max_update_bytes: config.limits.max_blob_bytes.get(),
         uploads: config.limits.max_uploads.get() as usize,
         upload_wait: config.limits.max_upload_wait_ms.duration(),
+        carrier: None,
         local: Arc::new(link),
     };
     ChildSpec::supervisor(gateway_tree(args, &addresses.gateway), Restart::Permanent)

@@ -13,6 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::Instrument as _;
 
 use crate::address::{Address, Lane, Own};
+use crate::blocking::blocking;
 use crate::failure::{Failure, caught};
 
 pub struct Context<M> {
@@ -71,13 +72,9 @@ impl<M: Send + 'static> Context<M> {
         work: impl FnOnce() -> T + Send + 'static,
         to_msg: impl FnOnce(Result<T, Failure>) -> M + Send + 'static,
     ) -> AbortHandle {
-        let work = tokio::task::spawn_blocking(work);
         let lane = self.lane.clone();
         self.track(async move {
-            let result = work.await.map_err(|error| match error.try_into_panic() {
-                Ok(panic) => Failure::from_panic(panic),
-                Err(cancelled) => Failure::from(cancelled),
-            });
+            let result = blocking(work).await;
             lane.push(Own::Input(to_msg(result)));
         })
     }

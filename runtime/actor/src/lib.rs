@@ -5,6 +5,7 @@
 //! must not lose across a restart it reloads in [`Role::start`].
 
 mod address;
+mod blocking;
 mod child;
 mod clock;
 mod context;
@@ -15,12 +16,14 @@ mod member;
 mod reply;
 mod role;
 mod shell;
+mod simulation;
 mod spec;
 mod supervisor;
 mod tree;
 mod vitals;
 
 pub use address::{Address, AskError, DEFAULT_TELL_DEADLINE, SendError};
+pub use blocking::{Waiter, blocking};
 pub use clock::now_ms;
 pub use context::{Context, Timer};
 pub use directory::Directory;
@@ -28,6 +31,7 @@ pub use failure::Failure;
 pub use gate::MailboxView;
 pub use reply::Reply;
 pub use role::{Next, Role};
+pub use simulation::{Life, Simulation};
 pub use spec::{Backoff, ChildEvent, ChildSpec, GiveUp, Intensity, Restart, Strategy, SupervisorSpec};
 pub use supervisor::{Exit, Supervisor};
 pub use vitals::{ActorState, ActorView};

@@ -38,7 +38,8 @@ impl<B: Behaviour> Member for Seat<B> {
     }
 
     fn spawn(&self, parent: Option<ActorCell>) -> BoxFuture<'static, Result<ActorCell, Failure>> {
-        let arguments = (self.address.clone(), self.args.clone());
+        let above = parent.as_ref().map(ActorCell::get_id);
+        let arguments = (self.address.clone(), self.args.clone(), above);
         async move {
             let started = match parent {
                 Some(parent) => Shell::<B>::spawn_linked(None, Shell::new(), arguments, parent).await,

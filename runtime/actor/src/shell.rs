@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Raised, caught};
 use crate::reply::Reply;
 use crate::role::{Next, Role};
+use crate::simulation;
 use crate::vitals::{ActorState, ActorView};
 
 /// What the shell runs: any role, or the supervisor.
@@ -94,13 +95,14 @@ impl<B: Behaviour> Actor for Shell<B> {
     /// Lent to the handler while it runs, and not given back when the life is over: so nothing of a life is left
     /// when its supervisor hears of its end, not even if it is killed inside the handler.
     type State = Option<Box<Life<B>>>;
-    type Arguments = (Address<B::Msg>, B::Args);
+    type Arguments = (Address<B::Msg>, B::Args, Option<ActorId>);
 
     async fn pre_start(
         &self,
         myself: ActorRef<Self::Msg>,
-        (address, args): Self::Arguments,
+        (address, args, above): Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
+        simulation::born(address.path(), &myself.get_cell(), above);
         let (sender, own) = mpsc::unbounded_channel();
         let lane = Lane { actor: myself, own: sender };
         let bound = address.bind(B::KIND, lane.clone());

@@ -8,6 +8,7 @@ use crate::address::Address;
 use crate::failure::Failure;
 use crate::member::{Member, Seat};
 use crate::role::Role;
+use crate::simulation;
 use crate::supervisor::Supervisor;
 use crate::tree::Tree;
 
@@ -53,7 +54,7 @@ impl Backoff {
     /// `failures`: how many restarts in a row came before.
     pub(crate) fn delay(&self, failures: u32) -> Duration {
         let whole = self.base.saturating_mul(1u32.checked_shl(failures).unwrap_or(u32::MAX)).min(self.max);
-        whole.mul_f64(rand::random_range(0.5..=1.0))
+        whole.mul_f64(simulation::share().unwrap_or_else(|| rand::random_range(0.5..=1.0)))
     }
 }
 

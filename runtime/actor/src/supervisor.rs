@@ -51,6 +51,11 @@ impl Supervisor {
         self.call(|reply| Command::Start(child, reply)).await
     }
 
+    /// The same, unless there is a child of that name, running or about to be: then nothing is done.
+    pub async fn ensure_child(&self, child: ChildSpec) -> Result<(), Failure> {
+        self.call(|reply| Command::Ensure(child, reply)).await
+    }
+
     /// Ends a child orderly and does not start it again; done when it has ended. It fails if there is no such child.
     pub async fn stop_child(&self, name: &str) -> Result<(), Failure> {
         self.call(|reply| Command::Stop(name.to_owned(), reply)).await

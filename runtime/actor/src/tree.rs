@@ -21,6 +21,7 @@ pub(crate) type Done = Result<(), Failure>;
 
 pub(crate) enum Command {
     Start(ChildSpec, Reply<Done>),
+    Ensure(ChildSpec, Reply<Done>),
     Stop(String, Reply<Done>),
     Restart(String, Reply<Done>),
     Spawned(u64, Result<ActorCell, Failure>),
@@ -58,6 +59,13 @@ impl Behaviour for Tree {
         let done = match command {
             Command::Start(child, reply) => {
                 self.start_child(child, reply, ctx);
+                Ok(())
+            }
+            Command::Ensure(child, reply) => {
+                match self.find(child.name()) {
+                    Some(_) => reply.send(Ok(())),
+                    None => self.start_child(child, reply, ctx),
+                }
                 Ok(())
             }
             Command::Stop(name, reply) => {

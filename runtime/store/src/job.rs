@@ -219,7 +219,8 @@ impl Change {
 /// The server's database.
 #[async_trait]
 pub trait JobStore: Send + Sync + 'static {
-    /// Does all changes, durably, or none.
+    /// Does all changes, durably, or none. Batches are written in the order they were asked for, also when whoever asked is
+    /// gone: an empty one waits for those before it, so that what is read afterwards is not overtaken by them.
     async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError>;
     /// Every job, by namespace and id.
     async fn jobs(&self) -> Result<Vec<JobRecord>, StoreError>;

@@ -120,7 +120,7 @@ async fn a_clients_cause_is_stored_with_its_failure_and_its_last_line_is_in_the_
     let events = world.store.events(Some(&key()), 0, 100).await.unwrap();
     let failed = events.iter().find(|event| event.kind == "task-failed").unwrap();
     assert_eq!(failed.fields["last"], "ValueError: no data");
-    assert_eq!(world.store.failures(&key(), 1, 10).await.unwrap(), [broken.clone()]);
+    assert_eq!(world.store.failures(&key(), 1, 10).await.unwrap(), std::slice::from_ref(broken));
 }
 
 #[tokio::test]

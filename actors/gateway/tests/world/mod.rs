@@ -120,6 +120,7 @@ pub async fn world_with(liveness: Liveness) -> World {
         max_update_bytes: MAX_UPDATE,
         uploads: 2,
         upload_wait: Duration::from_secs(5),
+        carrier: None,
         local: Arc::new(watch::Sender::new(None)),
     };
     let gateway = Address::new("gateway", 64);

@@ -16,6 +16,7 @@ pub async fn job_store<S: JobStore>(open: impl AsyncFn(&Path) -> S) {
     a_batch_whose_last_change_fails_leaves_nothing(&fresh().await.0).await;
     a_job_is_inserted_once_and_updated_only_when_there(&fresh().await.0).await;
     a_write_by_a_replaced_generation_is_fenced(&fresh().await.0).await;
+    what_was_asked_for_before_an_empty_batch_is_read_after_it(&fresh().await.0).await;
     deleting_a_job_takes_all_that_is_its_own_and_nothing_else(&fresh().await.0).await;
     a_zombie_cannot_bring_back_a_deleted_job(&fresh().await.0).await;
     within_a_batch_each_change_sees_those_before_it(&fresh().await.0).await;
@@ -82,6 +83,20 @@ async fn a_write_by_a_replaced_generation_is_fenced(store: &dyn JobStore) {
     assert!(matches!(zombie, Err(StoreError::Fenced { stored: 3, tried: 2, .. })), "{zombie:?}");
     assert_eq!(store.run(&job_key("a"), 1).await.unwrap(), Some(run("a", 3)));
     assert_eq!(store.rounds(&job_key("a"), 1).await.unwrap(), []);
+}
+
+async fn what_was_asked_for_before_an_empty_batch_is_read_after_it(store: &dyn JobStore) {
+    for n in 0..50 {
+        let name = format!("j{n}");
+        // asked for, and then nobody waits for it any more
+        tokio::select! {
+            biased;
+            done = store.commit(vec![Change::InsertJob(job(&name))]) => done.unwrap(),
+            () = std::future::ready(()) => {}
+        }
+        store.commit(Vec::new()).await.unwrap();
+        assert!(store.job(&job_key(&name)).await.unwrap().is_some(), "{name}");
+    }
 }
 
 async fn deleting_a_job_takes_all_that_is_its_own_and_nothing_else(store: &dyn JobStore) {

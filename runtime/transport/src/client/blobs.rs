@@ -6,6 +6,7 @@ use crate::limits::Limits;
 use crate::proto::{Chunk, GetRequest, StatRequest};
 use crate::{BlobError, Refusal};
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use nsfl_store::{BlobStore, Owner};
 use nsfl_types::{BlobRef, Code, Digest};
 use std::future::Future;
@@ -37,12 +38,6 @@ impl From<Refusal> for Ended {
     fn from(refusal: Refusal) -> Self {
         let passing = matches!(refusal.code, Code::LinkLost | Code::Timeout | Code::Busy | Code::Stale);
         if passing { Ended::ForNow(refusal) } else { Ended::Final(refusal.into()) }
-    }
-}
-
-impl From<tonic::Status> for Ended {
-    fn from(status: tonic::Status) -> Self {
-        Refusal::from(status).into()
     }
 }
 
@@ -109,9 +104,9 @@ impl BlobClient {
     }
 
     async fn held(&self, digest: Digest) -> Result<u64, Ended> {
-        let mut client = self.connection().await?.client;
+        let calls = self.connection().await?.calls;
         let request = StatRequest { digest: digest_bytes(digest) };
-        Ok(self.in_time(client.stat(request)).await??.into_inner().held)
+        Ok(self.in_time(calls.stat(request)).await??.held)
     }
 
     /// The chunks from `start`; at least one, which names the blob.
@@ -143,9 +138,9 @@ impl BlobClient {
         let mut file = store.begin(writer, blob).await?;
         if file.offset() < blob.len {
             let request = GetRequest { digest: digest_bytes(blob.digest), offset: file.offset() };
-            let mut client = self.connection().await?.client;
-            let mut chunks = self.in_time(client.get(request)).await??.into_inner();
-            while let Some(chunk) = self.in_time(chunks.message()).await?? {
+            let calls = self.connection().await?.calls;
+            let mut chunks = self.in_time(calls.get(request)).await??;
+            while let Some(chunk) = self.in_time(chunks.next()).await?.transpose()? {
                 if chunk.offset != file.offset() {
                     return Err(Refusal::new(Code::BadFrame, "a chunk is not where it should be").into());
                 }
@@ -165,8 +160,8 @@ impl BlobClient {
         *last_held = self.held(blob.digest).await?.min(blob.len);
         let start = usize::try_from(*last_held).expect("the blob is in memory, so its length is a usize");
         let sent = self.chunks(blob, bytes.clone(), start);
-        let mut client = self.connection().await?.client;
-        client.put(sent).await?;
+        let calls = self.connection().await?.calls;
+        calls.put(sent.boxed()).await?;
         Ok(())
     }
 

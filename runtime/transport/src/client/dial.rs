@@ -1,9 +1,13 @@
-//! One connection to the server: TCP, TLS, HTTP/2, and what went wrong with it.
+//! One connection to the server: over the carrier that is given, or TCP, TLS, HTTP/2, and what went wrong with it.
 
+use crate::carrier::{Calls, Dial, Inbound, Outbound};
 use crate::limits::{CONNECTION_WINDOW, HTTP2_FRAME, Limits, STREAM_WINDOW, wire_bytes};
 use crate::proto::transport_client::TransportClient;
+use crate::proto::{Chunk, Frame, GetRequest, PutReply, StatReply, StatRequest};
 use crate::tls::refusal_of;
 use crate::{Credentials, PeerId, Refusal};
+use async_trait::async_trait;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use hyper_util::rt::TokioIo;
 use nsfl_types::Code;
 use rustls_pki_types::ServerName;
@@ -18,18 +22,23 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-/// Dials one server with one set of credentials.
+/// Dials one server with one set of credentials, or over another carrier.
 #[derive(Clone)]
 pub(super) struct Dialer {
-    server: String,
-    credentials: Credentials,
+    to: To,
     limits: Limits,
 }
 
-/// An HTTP/2 connection, used once: when it ends, dial again.
+#[derive(Clone)]
+enum To {
+    Grpc { server: String, credentials: Credentials },
+    Carried(Arc<dyn Dial>),
+}
+
+/// A connection, used once: when it ends, dial again.
 #[derive(Clone)]
 pub(super) struct Dialled {
-    pub(super) client: TransportClient<Channel>,
+    pub(super) calls: Arc<dyn Calls>,
     pub(super) peer: PeerId,
     pub(super) trouble: Trouble,
 }
@@ -52,20 +61,32 @@ impl Trouble {
 }
 
 impl Dialer {
-    pub(super) fn new(server: String, credentials: Credentials, limits: Limits) -> Self {
-        Self { server, credentials, limits }
+    pub(super) fn grpc(server: String, credentials: Credentials, limits: Limits) -> Self {
+        Self { to: To::Grpc { server, credentials }, limits }
+    }
+
+    pub(super) fn carried(dial: Arc<dyn Dial>, limits: Limits) -> Self {
+        Self { to: To::Carried(dial), limits }
     }
 
     pub(super) async fn dial(&self) -> Result<Dialled, Refusal> {
-        let dialling = tokio::time::timeout(self.limits.handshake, self.connect());
+        let dialling = tokio::time::timeout(self.limits.handshake, async {
+            match &self.to {
+                To::Grpc { server, credentials } => self.connect(server, credentials).await,
+                To::Carried(dial) => {
+                    let (peer, calls) = dial.dial().await?;
+                    Ok(Dialled { calls, peer, trouble: Trouble::default() })
+                }
+            }
+        });
         dialling.await.unwrap_or_else(|_| Err(Refusal::new(Code::Timeout, "no connection in time")))
     }
 
-    async fn connect(&self) -> Result<Dialled, Refusal> {
-        let lost = |error: io::Error| Refusal::new(Code::LinkLost, format!("{}: {error}", self.server));
-        let tcp = TcpStream::connect(&self.server).await.map_err(lost)?;
+    async fn connect(&self, server: &str, credentials: &Credentials) -> Result<Dialled, Refusal> {
+        let lost = |error: io::Error| Refusal::new(Code::LinkLost, format!("{server}: {error}"));
+        let tcp = TcpStream::connect(server).await.map_err(lost)?;
         tcp.set_nodelay(true).map_err(lost)?;
-        let config = self.credentials.client_config().map_err(|e| refusal_of(&e))?;
+        let config = credentials.client_config().map_err(|e| refusal_of(&e))?;
         // Only the URI in the certificate is looked at; TLS wants some name all the same.
         let name = ServerName::try_from("nsfl").expect("'nsfl' is a valid DNS name");
         let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|error| {
@@ -82,7 +103,7 @@ impl Dialer {
         })?;
         let decode = wire_bytes(self.limits.payload_bytes.max(self.limits.chunk_bytes).max(1 << 20));
         let client = TransportClient::new(channel).max_decoding_message_size(decode);
-        Ok(Dialled { client, peer, trouble })
+        Ok(Dialled { calls: Arc::new(Grpc(client)), peer, trouble })
     }
 
     async fn http2(&self, stream: Watched) -> Result<Channel, tonic::transport::Error> {
@@ -99,6 +120,41 @@ impl Dialer {
             .keep_alive_timeout(Duration::from_secs(15))
             .connect_with_connector(connector)
             .await
+    }
+}
+
+/// The calls of an HTTP/2 connection.
+struct Grpc(TransportClient<Channel>);
+
+#[async_trait]
+impl Calls for Grpc {
+    async fn session(&self, outgoing: Outbound<Frame>) -> Result<Inbound<Frame>, Refusal> {
+        let inbound = self.0.clone().session(Sent(outgoing)).await?.into_inner();
+        Ok(inbound.map_err(Refusal::from).boxed())
+    }
+
+    async fn get(&self, request: GetRequest) -> Result<Inbound<Chunk>, Refusal> {
+        let chunks = self.0.clone().get(request).await?.into_inner();
+        Ok(chunks.map_err(Refusal::from).boxed())
+    }
+
+    async fn put(&self, chunks: Outbound<Chunk>) -> Result<PutReply, Refusal> {
+        Ok(self.0.clone().put(Sent(chunks)).await?.into_inner())
+    }
+
+    async fn stat(&self, request: StatRequest) -> Result<StatReply, Refusal> {
+        Ok(self.0.clone().stat(request).await?.into_inner())
+    }
+}
+
+/// A named type for what is sent: with the bare trait object the compiler cannot show that the call may change threads.
+struct Sent<T>(Outbound<T>);
+
+impl<T> Stream for Sent<T> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.0.poll_next_unpin(cx)
     }
 }
 

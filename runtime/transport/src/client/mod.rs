@@ -11,10 +11,11 @@ use crate::link::{Export, Link, LinkEvents, Outgoing, Shared, keep, read};
 use crate::proto::Hello;
 use crate::proto::frame::Body;
 use crate::proto::{Frame, Welcome};
-use crate::{Credentials, Refusal};
+use crate::{Credentials, Dial, Refusal};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use dial::Dialer;
+use futures_util::StreamExt as _;
 use nsfl_types::{ClientId, Code};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,11 +58,21 @@ pub struct ClientConfig {
 /// Begins dialling in the background, for as long as the link is open. Call it within a tokio runtime.
 #[must_use]
 pub fn connect(config: ClientConfig) -> (Link, LinkEvents, BlobClient) {
+    let dialer = Dialer::grpc(config.server.clone(), config.credentials.clone(), config.limits);
+    keep_dialling(dialer, config)
+}
+
+/// The same over another carrier: `config.server` and the credentials are not used.
+#[must_use]
+pub fn connect_over(dial: Arc<dyn Dial>, config: ClientConfig) -> (Link, LinkEvents, BlobClient) {
+    keep_dialling(Dialer::carried(dial, config.limits), config)
+}
+
+fn keep_dialling(dialer: Dialer, config: ClientConfig) -> (Link, LinkEvents, BlobClient) {
     let observer = Box::new(|refusal: &Refusal| {
         tracing::warn!(code = %refusal.code, reason = %refusal.reason, "frame from the server refused");
     });
     let (shared, receiver) = Shared::new(config.limits, config.exports.clone().into(), false, observer);
-    let dialer = Dialer::new(config.server.clone(), config.credentials.clone(), config.limits);
     let blobs = BlobClient::new(dialer.clone(), config.limits, config.redial);
     tokio::spawn(keep(Arc::clone(&shared)));
     tokio::spawn(stay_connected(Arc::clone(&shared), dialer, config));
@@ -84,6 +95,7 @@ async fn stay_connected(shared: Arc<Shared>, dialer: Dialer, config: ClientConfi
         let mut connected_at = None;
         let run = run_connection(&shared, &dialer, &config, dial, &mut resumption, &mut connected_at);
         let ended = tokio::select! {
+            biased;
             ended = run => ended,
             () = closed_for(&shared, Duration::from_secs(3)) => return,
         };
@@ -103,6 +115,7 @@ async fn stay_connected(shared: Arc<Shared>, dialer: Dialer, config: ClientConfi
         }
         let wait = if fatal { config.redial.max } else { waits.next().unwrap_or(config.redial.max) };
         tokio::select! {
+            biased;
             () = shared.closed().cancelled() => return,
             () = tokio::time::sleep(wait) => {}
         }
@@ -137,10 +150,9 @@ async fn run_connection(
         claimed: config.claimed.as_ref().map(ToString::to_string).unwrap_or_default(),
     };
     let outgoing = Outgoing::new(Arc::clone(shared), Arc::clone(&connection), Body::Hello(Box::new(hello)));
-    let mut client = dialled.client;
     let greeting = async {
-        let mut inbound = client.session(outgoing).await?.into_inner();
-        match inbound.message().await? {
+        let mut inbound = dialled.calls.session(outgoing.boxed()).await?;
+        match inbound.next().await.transpose()? {
             Some(Frame { body: Some(Body::Welcome(welcome)), .. }) => Ok((inbound, *welcome)),
             _ => Err(Refusal::new(Code::BadFrame, "the server's first frame is not a welcome")),
         }

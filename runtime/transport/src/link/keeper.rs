@@ -13,6 +13,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     loop {
         let wait = shared.tick();
         tokio::select! {
+            biased;
             () = shared.closed().cancelled() => return,
             () = shared.attached.notified() => {}
             () = tokio::time::sleep(wait) => {}

@@ -1,4 +1,4 @@
-//! Between a link and one gRPC stream: the frames to write, pulled when HTTP/2 has room, and the frames read.
+//! Between a link and one stream of a carrier: the frames to write, pulled when there is room, and the frames read.
 
 use super::core::{After, Core};
 use super::incoming::{Guard, Replier};
@@ -19,7 +19,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 
 /// Frames taken from the link at once.
 const TAKE_BYTES: usize = 64 << 10;
@@ -113,12 +112,13 @@ impl Drop for Outgoing {
 pub(crate) async fn read(
     shared: &Arc<Shared>,
     connection: &Arc<Connection>,
-    inbound: impl Stream<Item = Result<Frame, Status>> + Unpin,
+    inbound: impl Stream<Item = Result<Frame, Refusal>> + Unpin,
 ) -> Refusal {
     let mut inbound = inbound.ready_chunks(READ_FRAMES);
     let mut lingers_until = None;
     let reason = loop {
         tokio::select! {
+            biased;
             () = connection.ended.cancelled(), if lingers_until.is_none() => {
                 if !connection.has_farewell() {
                     break Refusal::new(Code::LinkLost, "connection ended");
@@ -151,7 +151,7 @@ async fn sleep_until(instant: Option<Instant>) {
 fn receive(
     shared: &Arc<Shared>,
     connection: &Arc<Connection>,
-    frames: Vec<Result<Frame, Status>>,
+    frames: Vec<Result<Frame, Refusal>>,
 ) -> Result<(), Refusal> {
     let now_us = shared.clock_us();
     let outcome = shared.with(|core, after| {
@@ -167,8 +167,7 @@ fn receive(
     });
     match outcome {
         Ok(()) => Ok(()),
-        Err(Stop::Broken(status)) => {
-            let refusal = Refusal::from(status);
+        Err(Stop::Broken(refusal)) => {
             if refusal.code == Code::TooLarge {
                 // Refused by the decoder: the peer breaks the limit it was told.
                 shared.with(|_, after| after.refused.push(refusal.clone()));
@@ -191,7 +190,7 @@ fn receive(
 }
 
 enum Stop {
-    Broken(Status),
+    Broken(Refusal),
     FarewellOf(Refusal),
     Violated(Violation),
 }

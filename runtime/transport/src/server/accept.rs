@@ -23,7 +23,7 @@ use tonic::transport::server::Connected;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct PeerInfo {
+pub(crate) struct PeerInfo {
     pub(super) peer: Arc<PeerId>,
     pub(super) remote: SocketAddr,
 }

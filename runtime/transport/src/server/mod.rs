@@ -8,16 +8,17 @@ mod transfers;
 use crate::limits::{CONNECTION_WINDOW, HTTP2_FRAME, Limits, Liveness, STREAM_WINDOW, wire_bytes};
 use crate::link::{Export, Link, LinkEvents};
 use crate::proto::transport_server::TransportServer;
-use crate::{Credentials, PeerId, PeerRole, Refusal, TransportError};
+use crate::{CarriedService, Carrier, Credentials, PeerId, PeerRole, Refusal, TransportError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use nsfl_store::{BlobWriter, Owner};
 use nsfl_types::{BlobRef, Code, Digest};
-use service::Service;
+pub(crate) use service::Service;
 use sessions::Sessions;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -91,40 +92,70 @@ pub async fn serve(
     acceptor: Arc<dyn LinkAcceptor>,
     blobs: Arc<dyn BlobService>,
 ) -> Result<Server, TransportError> {
-    let identity = config.credentials.identity();
-    if identity.role != PeerRole::Server {
-        let reason = format!("{identity} is not a server's certificate");
-        return Err(Refusal::new(Code::WrongIdentity, reason).into());
-    }
+    check_role(&config)?;
     let tls = config.credentials.server_config()?;
     let failed = |source| TransportError::Listen { address: config.listen, source };
     let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
+    Ok(Server::start(&config, local, Arc::clone(&acceptor), blobs, |service, stop| {
+        let incoming = accept::listen(listener, tls, config.limits, acceptor, stop.clone());
+        let decode = wire_bytes(config.limits.payload_bytes.max(config.limits.chunk_bytes).max(1 << 20));
+        let builder = tonic::transport::Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(HTTP2_FRAME)
+            .max_concurrent_streams(32)
+            .http2_keepalive_interval(Some(config.liveness.unreachable))
+            .http2_keepalive_timeout(Some(config.liveness.unreachable));
+        let service = TransportServer::from_arc(service).max_decoding_message_size(decode);
+        tokio::spawn(async move {
+            let served = builder.serve_with_incoming_shutdown(service, incoming, stop.cancelled_owned()).await;
+            if let Err(error) = served {
+                tracing::error!(error = %error, "server ended");
+            }
+        })
+    }))
+}
 
-    let (stop, end_transfers) = (CancellationToken::new(), CancellationToken::new());
-    let incoming = accept::listen(listener, tls, config.limits, Arc::clone(&acceptor), stop.clone());
-    let sessions = Arc::new(Sessions::new(config.limits, config.liveness));
-    let service = Service::new(acceptor, blobs, Arc::clone(&sessions), config.limits, end_transfers.clone());
-    let decode = wire_bytes(config.limits.payload_bytes.max(config.limits.chunk_bytes).max(1 << 20));
-    let builder = tonic::transport::Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(HTTP2_FRAME)
-        .max_concurrent_streams(32)
-        .http2_keepalive_interval(Some(config.liveness.unreachable))
-        .http2_keepalive_timeout(Some(config.liveness.unreachable));
-    let service = TransportServer::new(service).max_decoding_message_size(decode);
-    let stopped = stop.clone();
-    let serving = tokio::spawn(async move {
-        let served = builder.serve_with_incoming_shutdown(service, incoming, stopped.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!(error = %error, "server ended");
-        }
-    });
-    Ok(Server { local, stop, end_transfers, sessions, serving: AbortOnDropHandle::new(serving) })
+/// The same over another carrier: the credentials only say who this server is.
+///
+/// # Errors
+/// Credentials that are not a server's.
+pub fn serve_over(
+    carrier: &dyn Carrier,
+    config: &ServerConfig,
+    acceptor: Arc<dyn LinkAcceptor>,
+    blobs: Arc<dyn BlobService>,
+) -> Result<Server, TransportError> {
+    check_role(config)?;
+    Ok(Server::start(config, config.listen, acceptor, blobs, |service, stop| {
+        tokio::spawn(carrier.serve(CarriedService(service), stop))
+    }))
+}
+
+fn check_role(config: &ServerConfig) -> Result<(), Refusal> {
+    let identity = config.credentials.identity();
+    if identity.role == PeerRole::Server {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::WrongIdentity, format!("{identity} is not a server's certificate")))
 }
 
 impl Server {
+    fn start(
+        config: &ServerConfig,
+        local: SocketAddr,
+        acceptor: Arc<dyn LinkAcceptor>,
+        blobs: Arc<dyn BlobService>,
+        carry: impl FnOnce(Arc<Service>, CancellationToken) -> JoinHandle<()>,
+    ) -> Self {
+        let (stop, end_transfers) = (CancellationToken::new(), CancellationToken::new());
+        let sessions = Arc::new(Sessions::new(config.limits, config.liveness));
+        let service = Service::new(acceptor, blobs, Arc::clone(&sessions), config.limits, end_transfers.clone());
+        let serving = AbortOnDropHandle::new(carry(Arc::new(service), stop.clone()));
+        Self { local, stop, end_transfers, sessions, serving }
+    }
+
     /// The address listened on.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {

@@ -4,22 +4,23 @@ use super::accept::PeerInfo;
 use super::sessions::{Admitted, Sessions};
 use super::transfers::Transfers;
 use super::{BlobService, LinkAcceptor};
-use crate::Refusal;
 use crate::limits::Limits;
 use crate::link::{Link, LinkEvents, Observer, Outgoing, read};
 use crate::proto::frame::Body;
 use crate::proto::transport_server::Transport;
 use crate::proto::{Chunk, Frame, GetRequest, Hello, PutReply, StatReply, StatRequest};
+use crate::{Inbound, PeerId, Refusal};
 use bytes::Bytes;
 use futures_util::stream::Map;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use nsfl_types::{Code, Digest};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-pub(super) struct Service {
+pub(crate) struct Service {
     acceptor: Arc<dyn LinkAcceptor>,
     blobs: Arc<dyn BlobService>,
     sessions: Arc<Sessions>,
@@ -39,10 +40,11 @@ impl Service {
         Self { acceptor, blobs, sessions, limits, transfers }
     }
 
-    async fn open_session(&self, info: &PeerInfo, mut inbound: Streaming<Frame>) -> Result<Outgoing, Refusal> {
-        let first = tokio::time::timeout(self.limits.handshake, inbound.message())
+    async fn open_session(&self, info: &PeerInfo, mut inbound: Inbound<Frame>) -> Result<Outgoing, Refusal> {
+        let first = tokio::time::timeout(self.limits.handshake, inbound.next())
             .await
-            .map_err(|_| Refusal::new(Code::Timeout, "no hello in time"))??;
+            .map_err(|_| Refusal::new(Code::Timeout, "no hello in time"))?
+            .transpose()?;
         let Some(Frame { body: Some(Body::Hello(hello)), .. }) = first else {
             return Err(Refusal::new(Code::BadFrame, "the first frame is not a hello"));
         };
@@ -74,47 +76,70 @@ impl Service {
         self.sessions.admit(&info.peer, hello, exports, observer)
     }
 
+    pub(crate) async fn take_session(&self, info: &PeerInfo, inbound: Inbound<Frame>) -> Result<Outgoing, Refusal> {
+        self.open_session(info, inbound).await.map_err(|refusal| self.told(info, refusal))
+    }
+
+    pub(crate) async fn take_put(&self, info: &PeerInfo, chunks: Inbound<Chunk>) -> Result<PutReply, Refusal> {
+        let put = self.transfers.put(&info.peer, chunks).await;
+        Ok(PutReply { length: put.map_err(|refusal| self.told(info, refusal))? })
+    }
+
+    pub(crate) async fn take_get(
+        &self,
+        info: &PeerInfo,
+        request: GetRequest,
+    ) -> Result<impl Stream<Item = Chunk> + Send + use<>, Refusal> {
+        let GetRequest { digest, offset } = request;
+        let get = async { self.transfers.get(&info.peer, digest_of(&digest)?, offset).await };
+        get.await.map_err(|refusal| self.told(info, refusal))
+    }
+
+    pub(crate) async fn take_stat(&self, info: &PeerInfo, request: StatRequest) -> Result<StatReply, Refusal> {
+        let stat = async { self.blobs.held(&info.peer, digest_of(&request.digest)?).await };
+        Ok(StatReply { held: stat.await.map_err(|refusal| self.told(info, refusal))? })
+    }
+
+    /// A peer of a carrier that has no addresses.
+    pub(crate) fn unlocated(&self, peer: &PeerId) -> PeerInfo {
+        PeerInfo { peer: Arc::new(peer.clone()), remote: SocketAddr::from(([0, 0, 0, 0], 0)) }
+    }
+
     /// Tells the gateway of a refusal on its way to the peer.
-    fn told(&self, info: &PeerInfo, refusal: Refusal) -> Status {
+    fn told(&self, info: &PeerInfo, refusal: Refusal) -> Refusal {
         self.acceptor.refused(Some(&info.peer), info.remote, refusal.code, &refusal.reason);
-        refusal.into()
+        refusal
     }
 }
 
-type Outbound = Map<Outgoing, fn(Frame) -> Result<Frame, Status>>;
+type Frames = Map<Outgoing, fn(Frame) -> Result<Frame, Status>>;
 
 #[tonic::async_trait]
 impl Transport for Service {
-    type SessionStream = Outbound;
+    type SessionStream = Frames;
     type GetStream = Pin<Box<dyn Stream<Item = Result<Chunk, Status>> + Send>>;
 
-    async fn session(&self, request: Request<Streaming<Frame>>) -> Result<Response<Outbound>, Status> {
+    async fn session(&self, request: Request<Streaming<Frame>>) -> Result<Response<Frames>, Status> {
         let info = peer_of(&request)?;
-        let outgoing = self.open_session(&info, request.into_inner()).await;
-        let outgoing = outgoing.map_err(|refusal| self.told(&info, refusal))?;
-        Ok(Response::new(outgoing.map(Ok)))
+        let inbound = request.into_inner().map_err(Refusal::from).boxed();
+        Ok(Response::new(self.take_session(&info, inbound).await?.map(Ok)))
     }
 
     async fn put(&self, request: Request<Streaming<Chunk>>) -> Result<Response<PutReply>, Status> {
         let info = peer_of(&request)?;
-        let put = self.transfers.put(&info.peer, request.into_inner()).await;
-        let length = put.map_err(|refusal| self.told(&info, refusal))?;
-        Ok(Response::new(PutReply { length }))
+        let chunks = request.into_inner().map_err(Refusal::from).boxed();
+        Ok(Response::new(self.take_put(&info, chunks).await?))
     }
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Self::GetStream>, Status> {
         let info = peer_of(&request)?;
-        let GetRequest { digest, offset } = request.into_inner();
-        let get = async { self.transfers.get(&info.peer, digest_of(&digest)?, offset).await };
-        let chunks = get.await.map_err(|refusal| self.told(&info, refusal))?;
-        Ok(Response::new(Box::pin(chunks)))
+        let chunks = self.take_get(&info, request.into_inner()).await?;
+        Ok(Response::new(Box::pin(chunks.map(Ok))))
     }
 
     async fn stat(&self, request: Request<StatRequest>) -> Result<Response<StatReply>, Status> {
         let info = peer_of(&request)?;
-        let stat = async { self.blobs.held(&info.peer, digest_of(&request.get_ref().digest)?).await };
-        let held = stat.await.map_err(|refusal| self.told(&info, refusal))?;
-        Ok(Response::new(StatReply { held }))
+        Ok(Response::new(self.take_stat(&info, request.into_inner()).await?))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::proto::{Hello, Welcome};
 use crate::{PeerId, Refusal};
 use nsfl_types::Code;
 use rand::Rng;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
@@ -16,7 +16,7 @@ const TOKEN_BYTES: usize = 16;
 pub(super) struct Sessions {
     limits: Limits,
     liveness: Liveness,
-    live: Mutex<HashMap<PeerId, Entry>>,
+    live: Mutex<BTreeMap<PeerId, Entry>>,
 }
 
 struct Entry {
@@ -116,7 +116,7 @@ impl Sessions {
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PeerId, Entry>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

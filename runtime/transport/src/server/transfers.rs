@@ -4,15 +4,14 @@ use super::BlobService;
 use super::service::digest_of;
 use crate::limits::Limits;
 use crate::proto::Chunk;
-use crate::{PeerId, Refusal};
-use futures_util::Stream;
+use crate::{Inbound, PeerId, Refusal};
+use futures_util::{Stream, StreamExt as _};
 use nsfl_types::{BlobRef, Code, Digest};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
 
 pub(super) struct Transfers {
     blobs: Arc<dyn BlobService>,
@@ -35,7 +34,7 @@ impl Transfers {
     }
 
     /// Takes an upload; answers the blob's length once it is durable.
-    pub(super) async fn put(&self, peer: &PeerId, mut chunks: Streaming<Chunk>) -> Result<u64, Refusal> {
+    pub(super) async fn put(&self, peer: &PeerId, mut chunks: Inbound<Chunk>) -> Result<u64, Refusal> {
         let first = self.next(&mut chunks).await?.ok_or_else(|| bad("an upload without a chunk"))?;
         let blob = BlobRef { digest: digest_of(&first.digest)?, len: first.length };
         if blob.len > self.limits.blob_bytes {
@@ -51,6 +50,7 @@ impl Transfers {
         });
         let _writing = place.turn.writing.lock().await;
         tokio::select! {
+            biased;
             stored = self.store(peer, blob, first, &mut chunks) => stored,
             _ = newest.wait_for(|count| *count > mine) => {
                 Err(Refusal::new(Code::Stale, "replaced by a newer upload of the same blob"))
@@ -65,7 +65,7 @@ impl Transfers {
         peer: &PeerId,
         digest: Digest,
         offset: u64,
-    ) -> Result<impl Stream<Item = Result<Chunk, Status>> + use<>, Refusal> {
+    ) -> Result<impl Stream<Item = Chunk> + use<>, Refusal> {
         let blob = self.blobs.read(peer, digest).await?;
         let start = usize::try_from(offset).ok().filter(|start| *start <= blob.len());
         let start = start.ok_or_else(|| bad("an offset beyond the blob"))?;
@@ -77,7 +77,8 @@ impl Transfers {
                 let stop = blob.len().min(at + limits.chunk_bytes);
                 let chunk = Chunk { offset: at as u64, data: blob.slice(at..stop), ..Chunk::default() };
                 let sent = tokio::select! {
-                    sent = tokio::time::timeout(limits.blob_idle, sender.send(Ok(chunk))) => sent,
+                    biased;
+                    sent = tokio::time::timeout(limits.blob_idle, sender.send(chunk)) => sent,
                     () = end.cancelled() => return,
                 };
                 // The peer does not read, or is gone: it comes back with an offset.
@@ -95,7 +96,7 @@ impl Transfers {
         peer: &PeerId,
         blob: BlobRef,
         first: Chunk,
-        chunks: &mut Streaming<Chunk>,
+        chunks: &mut Inbound<Chunk>,
     ) -> Result<u64, Refusal> {
         let (mut writer, owner) = self.blobs.write(peer, blob).await?;
         if first.offset != writer.offset() {
@@ -116,9 +117,9 @@ impl Transfers {
         Ok(writer.commit(&owner).await?.len)
     }
 
-    async fn next(&self, chunks: &mut Streaming<Chunk>) -> Result<Option<Chunk>, Refusal> {
-        let next = tokio::time::timeout(self.limits.blob_idle, chunks.message()).await;
-        Ok(next.map_err(|_| Refusal::new(Code::Timeout, "the upload stands still"))??)
+    async fn next(&self, chunks: &mut Inbound<Chunk>) -> Result<Option<Chunk>, Refusal> {
+        let next = tokio::time::timeout(self.limits.blob_idle, chunks.next()).await;
+        next.map_err(|_| Refusal::new(Code::Timeout, "the upload stands still"))?.transpose()
     }
 
     fn place(&self, peer: &PeerId, digest: Digest) -> Place<'_> {
