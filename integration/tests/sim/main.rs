@@ -1,7 +1,12 @@
 //! The simulation: the real actors of a server and its clients over a network and stores in memory, on virtual time, driven
 //! by a seed. `cargo xtask sim` runs many seeds; the tests here run a fixed few, and those that once broke a rule.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, unreachable_pub, reason = "a test ends at the first surprise, and a seed shows itself")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test ends at the first surprise, and a seed shows itself"
+)]
 
 mod dice;
 mod disk;

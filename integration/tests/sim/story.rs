@@ -215,7 +215,7 @@ impl Story {
                 Err(_) => {}
             }
         }
-        for (key, _) in self.jobs[..self.submitted].to_vec() {
+        for (key, _) in self.jobs.clone().into_iter().take(self.submitted) {
             let record = now(self.world.jobs.job(&key)).ok().flatten();
             if record.is_some_and(|record| record.state == JobState::Failed) {
                 self.parked += 1;
