@@ -65,7 +65,7 @@ async fn measure() {
         for round in 1..=TASKS {
             let key = train(round);
             let began = Instant::now();
-            world.command(&TaskCommand::Run(task(&world, &key))).await;
+            world.command(&TaskCommand::Run(task(&world, &key).into())).await;
             let inside = inside(world.report_that(|r| !matches!(r, TaskReport::Started { .. })).await);
             beside.push(began.elapsed().saturating_sub(inside).saturating_sub(start));
             world.command(&TaskCommand::Ack { key }).await;

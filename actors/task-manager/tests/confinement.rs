@@ -31,7 +31,7 @@ async fn what_the_policy_does_not_allow_is_refused_before_anything_is_fetched_or
     let mut world = world_with(TRAINS, |site| site.admission.policy = Some(policy.clone())).await;
     let from = |author: &str, round: u32| TaskOrder { author: author.into(), ..order(&train(round), world.base) };
     let (mallory, alice) = (from("mallory", 1), from("alice", 2));
-    world.command(&TaskCommand::Run(mallory)).await;
+    world.command(&TaskCommand::Run(mallory.into())).await;
     let (code, reason, _) = failure(&mut world, &train(1)).await;
     assert_eq!(code, Code::Policy);
     let expected =
@@ -39,7 +39,7 @@ async fn what_the_policy_does_not_allow_is_refused_before_anything_is_fetched_or
     assert_eq!(reason, expected);
     world.until_nothing_is_held(&[]).await;
     assert_eq!(world.hub.read.load(Ordering::Relaxed), 0);
-    world.command(&TaskCommand::Run(alice)).await;
+    world.command(&TaskCommand::Run(alice.into())).await;
     world.done(&train(2)).await;
 }
 
@@ -52,7 +52,7 @@ async fn tasks_run_beside_each_other_as_far_as_there_is_room() {
     };
     let orders = [asks(1, 0.5), asks(2, 0.6), asks(3, 0.1), asks(4, 1.5)];
     for order in orders {
-        world.command(&TaskCommand::Run(order)).await;
+        world.command(&TaskCommand::Run(order.into())).await;
     }
     let (code, reason, _) = failure(&mut world, &train(4)).await;
     assert_eq!((code, reason.as_str()), (Code::Unsupported, "the task asks for cpu 1.5, this client has 1 in all"));
@@ -84,7 +84,7 @@ async fn site(script: &str, confinement: impl FnOnce(&std::path::Path) -> Confin
 async fn fails(mut world: World, memory_mb: f64) -> (Code, String, Cause) {
     let mut order = TaskOrder { runtime: Runtime::Pytorch, task_entry: "t".into(), ..order(&train(1), world.base) };
     order.resource.memory_mb = memory_mb;
-    world.command(&TaskCommand::Run(order)).await;
+    world.command(&TaskCommand::Run(order.into())).await;
     failure(&mut world, &train(1)).await
 }
 

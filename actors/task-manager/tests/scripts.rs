@@ -64,7 +64,7 @@ fn task(world: &World, key: &TaskKey) -> TaskOrder {
 }
 
 async fn run(world: &World, order: TaskOrder) {
-    world.command(&TaskCommand::Run(order)).await;
+    world.command(&TaskCommand::Run(order.into())).await;
 }
 
 /// The end of this task; an outcome that was not answered yet is told again meanwhile.

@@ -15,7 +15,7 @@ pub use outcome::ScriptFailure;
 pub use package::{inside, pack, unpack};
 pub use progress::{Progress, watching};
 
-use crate::launch::{Ending, LaunchSpec, Launcher, Limits, Sandbox, Worker};
+use crate::launch::{LaunchSpec, Launcher, Limits, Sandbox, Worker};
 use command::{CommandLine, Environment};
 use nsfl_types::{Code, Metrics, Refusal};
 use serde_json::{Map, Value};
