@@ -235,9 +235,9 @@ async fn a_failed_script_is_reported_with_its_cause_and_its_output_is_kept_at_th
 #[tokio::test]
 async fn a_script_that_never_ends_is_reported_with_its_cause_and_the_next_task_runs() {
     let mut world = site("print('waiting', flush=True)\nif os.environ['TASK_MODE'] == 'train': time.sleep(1000)").await;
-    let order = TaskOrder { timeout_ms: 2000, ..task(&world, &train(1)) };
+    let order = TaskOrder { timeout_ms: 5000, ..task(&world, &train(1)) };
     let (code, _, cause) = failure(&mut world, order).await;
-    assert_eq!((code, cause.limit.as_deref(), cause.log.as_str()), (Code::TrainerTimeout, Some("time 2 s"), "waiting"));
+    assert_eq!((code, cause.limit.as_deref(), cause.log.as_str()), (Code::TrainerTimeout, Some("time 5 s"), "waiting"));
     run(&world, task(&world, &key(2, TaskKind::Evaluate))).await;
     assert!(matches!(
         end(&mut world, &key(2, TaskKind::Evaluate)).await,

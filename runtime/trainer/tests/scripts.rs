@@ -178,15 +178,15 @@ while True:
 async fn a_script_that_never_ends_is_killed_even_when_it_ignores_the_request() {
     let ignores = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('waiting')\nwhile True: time.sleep(1)";
     let mut script = Script::new(ignores);
-    script.task.program.stage.timeout = Some(Duration::from_secs(2));
+    script.task.program.stage.timeout = Some(Duration::from_secs(5));
     let (code, reason, cause) = script.fails().await;
-    assert_eq!((code, reason.as_str()), (Code::TrainerTimeout, "the script did not end within 2 s"));
-    assert_eq!((cause.limit.as_deref(), cause.exit.as_deref()), (Some("time 2 s"), Some("signal 9 (SIGKILL)")));
+    assert_eq!((code, reason.as_str()), (Code::TrainerTimeout, "the script did not end within 5 s"));
+    assert_eq!((cause.limit.as_deref(), cause.exit.as_deref()), (Some("time 5 s"), Some("signal 9 (SIGKILL)")));
     assert_eq!(cause.log, "waiting");
     let mut script = Script::new(
         "import signal, time, sys\nsignal.signal(signal.SIGTERM, lambda *_: (print('told'), sys.exit(0)))\nprint('waiting')\nwhile True: time.sleep(1)",
     );
-    script.task.timeout = Duration::from_secs(2);
+    script.task.timeout = Duration::from_secs(5);
     script.task.grace = Duration::from_secs(20);
     let (code, _, cause) = script.fails().await;
     assert_eq!((code, cause.log.as_str()), (Code::TrainerTimeout, "waiting\ntold"), "it was asked to end first");

@@ -242,9 +242,12 @@ impl Core {
     }
 
     pub(super) fn event(&mut self, event: LinkEvent, after: &mut After) {
-        if let Some(events) = &self.events
-            && let Err(mpsc::error::SendError(event)) = events.send(event)
-        {
+        // never dropped here: a message gives its credit back when dropped, and takes the lock for it
+        let sent = match &self.events {
+            Some(events) => events.send(event),
+            None => Err(mpsc::error::SendError(event)),
+        };
+        if let Err(mpsc::error::SendError(event)) = sent {
             after.rejected.push(event);
         }
     }
