@@ -465,7 +465,11 @@ async fn an_accepted_update_that_is_gone_from_the_store_is_asked_for_again() {
     for owner in ["default/j/run-1/updates", "uploads/x"] {
         world.blobs.release_all(&Owner::new(owner).unwrap()).await.unwrap();
     }
-    assert_eq!(world.blobs.sweep(std::time::Duration::ZERO).await.unwrap().blobs, 1);
+    assert_eq!(
+        world.blobs.sweep(std::time::Duration::ZERO).await.unwrap().blobs,
+        2,
+        "the update and what its script put"
+    );
     for attempt in [1, 2] {
         let order = loop {
             if let TaskCommand::Run(order) = world.commands.recv().await.unwrap()

@@ -144,5 +144,8 @@ fn no_sample_is_left_without_a_test() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["client.toml", "digits.json", "digits.yaml", "echo.json", "jobs", "policy.toml", "server.toml"]);
+    assert_eq!(
+        names,
+        ["client.toml", "digits.json", "digits.yaml", "echo.json", "jobs", "policy.toml", "script.json", "server.toml"]
+    );
 }

@@ -28,7 +28,7 @@ async fn one_that_ends_is_told_with_its_exit_code_and_last_words() {
     let error = child.ask(&json!(1)).await.unwrap_err();
     assert!(matches!(&error, DialogError::Ended { how } if how == "exit code 3"), "{error}");
     assert_eq!(child.last_words(100), "no more");
-    assert_eq!(child.last_words(4), "more");
+    assert_eq!(child.last_words(5), "more");
 }
 
 #[tokio::test]
