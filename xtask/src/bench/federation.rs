@@ -124,7 +124,8 @@ fn write(dir: &Path, name: &str, settings: &str) -> Result<PathBuf> {
     let path = dir.join(format!("{name}.toml"));
     let pki = dir.join("pki");
     // What stands before the first table belongs to the whole file.
-    let (top, tables) = settings.find('[').map_or((settings, ""), |at| settings.split_at(at));
+    let first_table = if settings.starts_with('[') { Some(0) } else { settings.find("\n[").map(|at| at + 1) };
+    let (top, tables) = settings.split_at(first_table.unwrap_or(settings.len()));
     let federation = if name == "server" { "federation = \"bench\"\n" } else { "" };
     let text = format!(
         "{federation}{top}data_dir = {data:?}\n{tables}[log]\nlevel = \"warn\"\n[tls]\nca = {ca:?}\ncertificate = \
