@@ -79,7 +79,11 @@ fn a_client_ends_in_its_time_beside_a_frozen_server_and_a_frozen_trainer_and_tak
     federation.clients[0].signal(Signal::Terminate).unwrap();
     assert_eq!(federation.clients[0].wait().unwrap().code(), Some(0));
     within_its_time(begun);
-    assert!(!is_there(trainer), "the trainer was killed before its daemon ended");
+    // one that is killed may take a moment longer to be gone than its daemon
+    while is_there(trainer) {
+        assert!(begun.elapsed() < SOON, "the trainer outlived its daemon");
+        std::thread::yield_now();
+    }
     federation.server.signal(Signal::Continue).unwrap();
     federation.clients[0] = federation.client(1).unwrap();
     finishes(&federation);
