@@ -35,7 +35,7 @@ fn checksum<'a>(columns: impl IntoIterator<Item = (&'a str, ValueRef<'a>)>) -> i
     for (name, value) in columns {
         match value {
             ValueRef::Null => {}
-            ValueRef::Integer(number) => add(&mut sum, name, &number.to_le_bytes()),number.to_le_bytes()),
+            ValueRef::Integer(number) => add(&mut sum, name, &number.to_le_bytes()),
             // SQLite keeps no NaN and no sign of zero.
             ValueRef::Real(number) if number.is_nan() => {}
             ValueRef::Real(number) => add(&mut sum, name, &(number + 0.0).to_le_bytes()),
