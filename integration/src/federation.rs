@@ -41,12 +41,14 @@ pub struct Options {
     pub clients: usize,
     /// Lines added to the server's configuration, before its first section.
     pub server_extra: String,
+    /// The same of clients, by number.
+    pub client_extra: Vec<(usize, String)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let (via, data, server_extra) = Default::default();
-        Self { program: None, env: None, via, far: None, data, clients: 2, server_extra }
+        let (via, data, server_extra, client_extra) = Default::default();
+        Self { program: None, env: None, via, far: None, data, clients: 2, server_extra, client_extra }
     }
 }
 
@@ -196,14 +198,15 @@ impl Federation {
             let validity = Validity::days(OffsetDateTime::now_utc(), 1);
             write_pair(dir, &name, &self.authority.issue_client(&name.parse()?, validity)?)?;
             let config = format!(
-                "server = \"{}\"\ndata_dir = {:?}\n[datasets]\ndigits = {:?}\n[link]\nretry_base_ms = 50\nretry_max_ms = \
-                 200\n{}",
+                "server = \"{}\"\ndata_dir = {:?}\n{}\n[datasets]\ndigits = {:?}\n[link]\nretry_base_ms = 50\n\
+                 retry_max_ms = 200\n{}",
                 self.options
                     .via
                     .iter()
                     .find(|(of, _)| *of == number)
                     .map_or_else(|| self.link(), |(_, at)| Ok(at.to_string()))?,
                 self.options.data_of(Place::Client(number)).unwrap_or_else(|| dir.join(&name)),
+                self.options.client_extra.iter().find(|(of, _)| *of == number).map_or("", |(_, lines)| lines),
                 dir.join("data").join(format!("client-{number}")),
                 tls(dir, &name),
             );
