@@ -4,12 +4,12 @@ use super::{Processes, blocking, not_started, optimizer, parameters, tell};
 use crate::trainer::{Assignment, Failure};
 use bytes::Bytes;
 use nsfl_package::{Limits, PackageError, pack_files, unpack};
-use nsfl_store::StoreError;
+use nsfl_store::{BlobStore, StoreError};
 use nsfl_trainer::script::{Facts, ScriptFailure, ScriptTask, TaskFolder};
 use nsfl_types::{BlobRef, Refusal, TaskKind};
 use nsfl_workflow::UpdateRef;
 use std::fs::{File, Permissions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -17,6 +17,8 @@ use std::path::Path;
 const BROADCAST: &str = "the extender's broadcast";
 /// Packed in the task's folder before it is stored.
 const EXTRA: &str = "extra.zip";
+/// Bytes of the model copied at once.
+const PIECE: usize = 1 << 20;
 
 pub(super) async fn run(trainer: &Processes, task: &Assignment) -> Result<UpdateRef, Failure> {
     let script = describe(trainer, task).await?;
@@ -88,10 +90,11 @@ async fn fill(trainer: &Processes, task: &Assignment, script: ScriptTask) -> Res
         None => None,
     };
     let (kept, key, max) = (trainer.kept.clone(), task.key.clone(), trainer.config.scripts.extra);
-    let (script, base) = blocking(move || {
+    let store = task.blobs.clone();
+    let filled = blocking(move || {
         let folder = &script.folder;
         let filled = script.prepare().and_then(|()| {
-            std::fs::write(folder.base(), &base)?;
+            copy(store.as_ref(), &base, &folder.base())?;
             kept.give(&key, &folder.state())?;
             read_only(&folder.base())?;
             files(&folder.state()).try_for_each(|file| read_only(&file))
@@ -101,11 +104,19 @@ async fn fill(trainer: &Processes, task: &Assignment, script: ScriptTask) -> Res
             let unpacked = unpack(&zip, &folder.inputs(), &Limits::of_data(max));
             unpacked.map_err(|e| e.refusal(BROADCAST))?;
         }
-        Ok::<_, Refusal>((script, base))
-    })
-    .await??;
-    task.blobs.forget(&base);
-    Ok(script)
+        Ok(script)
+    });
+    filled.await?
+}
+
+/// Writes a blob of `store`, of which little stays resident, to a new file.
+fn copy(store: &dyn BlobStore, blob: &[u8], to: &Path) -> io::Result<()> {
+    let mut file = File::create_new(to)?;
+    for piece in blob.chunks(PIECE) {
+        file.write_all(piece)?;
+        store.forget(piece);
+    }
+    Ok(())
 }
 
 async fn opened(task: &Assignment, blob: BlobRef, what: &str) -> Result<Bytes, Refusal> {
