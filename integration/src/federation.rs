@@ -229,6 +229,17 @@ impl Federation {
         Ok(())
     }
 
+    /// Waits until the job is finished and gives the digest of its model, as its end was told.
+    ///
+    /// # Errors
+    /// It ended otherwise, or the server went away.
+    pub fn model(&self, job: &str) -> anyhow::Result<String> {
+        let document = self.rest.wait_until_at_rest(job)?;
+        anyhow::ensure!(document["status"]["state"] == "FINISHED", "not finished: {document}");
+        let end = self.rest.events(job)?.filter(|event| event.kind == "run-ended").last().context("no end was told")?;
+        Ok(end.fields["sha256"].as_str().context("no digest was told")?.to_owned())
+    }
+
     /// The path of a file in the storage of namespace `default`.
     #[must_use]
     pub fn stored(&self, path: &str) -> PathBuf {

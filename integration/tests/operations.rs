@@ -2,12 +2,10 @@
 //! folders, a newer version's state is left alone, and one job's damage is no other job's business.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use nsfl_integration::{Federation, Options, Signal, binary, digits_job};
-use serde_json::Value;
+use nsfl_integration::{Federation, Options, Signal, digits_job, fsck, node};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
 /// More rounds than any test waits for: the job is still at work when its server is told to end.
 const ENDLESS: u32 = 100_000;
@@ -24,16 +22,6 @@ fn stopped_in_the_middle() -> Federation {
 fn end(federation: &mut Federation) {
     federation.server.signal(Signal::Terminate).unwrap();
     assert_eq!(federation.server.wait().unwrap().code(), Some(0));
-}
-
-fn fsck(federation: &Federation) -> (Option<i32>, Value) {
-    let config = federation.folder().join("server.toml");
-    let output = node(&["fsck", "--json", "--config", config.to_str().unwrap()]);
-    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or_default())
-}
-
-fn node(args: &[&str]) -> Output {
-    Command::new(binary("nsfl-node").unwrap()).args(args).stdin(Stdio::null()).output().unwrap()
 }
 
 fn database(federation: &Federation) -> PathBuf {
