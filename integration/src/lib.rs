@@ -17,4 +17,4 @@ pub use federation::{Env, Federation, Options, Place, digits_job, echo_job};
 pub use node::{Fate, Launch, Node, Signal, binary};
 pub use rest::{Answer, Event, Rest};
 pub use small_disk::SmallDisk;
-pub use until::{SOON, children, is_there, until};
+pub use until::{SOON, is_there, trainer, until};

@@ -20,9 +20,17 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The processes that this one has started and that are still there.
+/// The trainer that this client has started, once it is one: between its fork and its exec it is still a copy of the client.
 #[must_use]
-pub fn children(parent: u32) -> Vec<u32> {
+pub fn trainer(client: u32) -> Option<u32> {
+    let is_one = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|word| word == b"--task")
+    };
+    children(client).into_iter().find(is_one)
+}
+
+fn children(parent: u32) -> Vec<u32> {
     let threads = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()

@@ -2,7 +2,7 @@
 //! finished and streams that nobody reads. Afterwards the job goes on. Real processes.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use nsfl_integration::{Federation, Options, Place, Signal, children, digits_job, is_there, until};
+use nsfl_integration::{Federation, Options, Place, Signal, digits_job, is_there, trainer, until};
 use serde_json::json;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -57,8 +57,8 @@ fn a_server_ends_in_its_time_beside_frozen_clients_and_requests_that_hang() {
 fn a_client_ends_in_its_time_beside_a_frozen_server_and_a_frozen_trainer_and_takes_it_along() {
     let mut federation = start(Place::Client(1), 400);
     let client = federation.clients[0].pid();
-    let trainer = until("a trainer", || children(client).first().copied());
-    let raw = rustix::process::Pid::from_raw(i32::try_from(trainer).unwrap()).unwrap();
+    let pid = until("a trainer", || trainer(client));
+    let raw = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     rustix::process::kill_process(raw, rustix::process::Signal::STOP).unwrap();
     federation.server.signal(Signal::Stop).unwrap();
     let begun = Instant::now();
@@ -66,7 +66,7 @@ fn a_client_ends_in_its_time_beside_a_frozen_server_and_a_frozen_trainer_and_tak
     assert_eq!(federation.clients[0].wait().unwrap().code(), Some(0));
     within_its_time(begun);
     // one that is killed may take a moment longer to be gone than its daemon
-    until("the trainer's end", || (!is_there(trainer)).then_some(()));
+    until("the trainer's end", || (!is_there(pid)).then_some(()));
     federation.server.signal(Signal::Continue).unwrap();
     federation.clients[0] = federation.client(1).unwrap();
     federation.model("digits").unwrap();

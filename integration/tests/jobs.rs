@@ -2,7 +2,7 @@
 //! once; and what is left of a task when its client is gone, and of a round in the logs.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use nsfl_integration::{Federation, Options, Signal, children, ctl, digits_job, is_there, until};
+use nsfl_integration::{Federation, Options, Signal, ctl, digits_job, is_there, trainer, until};
 use serde_json::json;
 use std::path::Path;
 
@@ -78,15 +78,15 @@ fn no_trainer_outlives_its_client() {
     job["parameters"]["epochs"] = json!(100_000);
     federation.submit(&job).unwrap();
     let client = federation.clients[0].pid();
-    let trainer = until("a trainer", || children(client).into_iter().next());
+    let pid = until("a trainer", || trainer(client));
     federation.clients[0].kill().unwrap();
-    until("the trainer's end", || (!is_there(trainer)).then_some(()));
+    until("the trainer's end", || (!is_there(pid)).then_some(()));
     // and with an orderly end
     let client = federation.clients[1].pid();
-    let trainer = until("another trainer", || children(client).into_iter().next());
+    let pid = until("another trainer", || trainer(client));
     federation.clients[1].signal(Signal::Terminate).unwrap();
     assert_eq!(federation.clients[1].wait().unwrap().code(), Some(0));
-    until("the other trainer's end", || (!is_there(trainer)).then_some(()));
+    until("the other trainer's end", || (!is_there(pid)).then_some(()));
 }
 
 #[test]
