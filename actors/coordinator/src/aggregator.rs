@@ -28,7 +28,7 @@ pub(crate) enum AggregatorMsg {
         extra: Option<BlobRef>,
         weight: f64,
         owner: Owner,
-        reply: Reply<Result<(), Refusal>>,
+        reply: Reply<Result<(), Unfit>>,
     },
     /// Make the next model from `base` and the members' (update, weight); keep it under `owner`.
     Aggregate {
@@ -40,11 +40,28 @@ pub(crate) enum AggregatorMsg {
     },
 }
 
+/// Why an update does not count, or not yet.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// It is no update to the base: that is final.
+    Refused(Refusal),
+    /// The server could not look at it. It is not to blame.
+    Unjudged(Refusal),
+}
+
 /// The rule of a round.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rule {
     FedAvg(FedAvg),
     Scaffold(Scaffold),
+}
+
+impl Unfit {
+    pub(crate) fn into_refusal(self) -> Refusal {
+        match self {
+            Unfit::Refused(refusal) | Unfit::Unjudged(refusal) => refusal,
+        }
+    }
 }
 
 impl Rule {
@@ -115,55 +132,62 @@ async fn check(
     (update, extra): (BlobRef, Option<BlobRef>),
     weight: f64,
     owner: &Owner,
-) -> Result<(), Refusal> {
-    check_weight(weight).map_err(|e| Refusal::new(e.code(), e.to_string()))?;
+) -> Result<(), Unfit> {
+    check_weight(weight).map_err(|e| Unfit::Refused(Refusal::new(e.code(), e.to_string())))?;
     for blob in std::iter::once(update).chain(extra) {
-        blobs.retain(blob.digest, owner).await.map_err(|e| stored(&e))?;
+        blobs.retain(blob.digest, owner).await.map_err(|e| Unfit::Unjudged(stored(&e)))?;
     }
     Step::new("aggregator", &"check").reach("after-retain");
     let verdict = match judge_extra(&blobs, extra).await {
         Ok(()) => judge(&blobs, base, update).await,
-        Err(refusal) => Err(refusal),
+        Err(unfit) => Err(unfit),
     };
     match verdict {
         Ok(found) => {
             lock(&facts).insert(update.digest, found);
             Ok(())
         }
-        Err(refusal) => {
+        Err(Unfit::Refused(refusal)) => {
             for blob in std::iter::once(update).chain(extra) {
-                blobs.release(blob.digest, owner).await.map_err(|e| stored(&e))?;
+                if let Err(error) = blobs.release(blob.digest, owner).await {
+                    tracing::warn!(%error, digest = %blob.digest, "blob not released");
+                }
             }
-            Err(refusal)
+            Err(Unfit::Refused(refusal))
         }
+        // it stays until it is looked at again, or the run ends
+        Err(unjudged) => Err(unjudged),
     }
 }
 
 /// What the job's extender will read must be a zip that is safe to read.
-async fn judge_extra(blobs: &Arc<dyn BlobStore>, extra: Option<BlobRef>) -> Result<(), Refusal> {
+async fn judge_extra(blobs: &Arc<dyn BlobStore>, extra: Option<BlobRef>) -> Result<(), Unfit> {
     let Some(extra) = extra else { return Ok(()) };
-    let bytes = blobs.open(extra.digest).await.map_err(|e| stored(&e))?;
+    let bytes = blobs.open(extra.digest).await.map_err(|e| Unfit::Unjudged(stored(&e)))?;
     let limits = Limits::of_data(Limits::default().bytes);
-    blocking(move || match nsfl_package::check(&bytes, &limits) {
-        Ok(_) => Ok(()),
-        Err(e) => Err(e.refusal("what the script put")),
-    })
-    .await
+    let checked = move || Ok(nsfl_package::check(&bytes, &limits).map_err(|e| e.refusal("what the script put")));
+    blocking(checked).await.map_err(Unfit::Unjudged)?.map(drop).map_err(Unfit::Refused)
 }
 
 /// Whether `update` is one to `base`.
-pub(crate) async fn judge(blobs: &Arc<dyn BlobStore>, base: BlobRef, update: BlobRef) -> Result<UpdateFacts, Refusal> {
-    let base = blobs.open(base.digest).await.map_err(|e| stored(&e))?;
-    let bytes = blobs.open(update.digest).await.map_err(|e| stored(&e))?;
+pub(crate) async fn judge(blobs: &Arc<dyn BlobStore>, base: BlobRef, update: BlobRef) -> Result<UpdateFacts, Unfit> {
+    let base = blobs.open(base.digest).await.map_err(|e| Unfit::Unjudged(stored(&e)))?;
+    let bytes = blobs.open(update.digest).await.map_err(|e| Unfit::Unjudged(stored(&e)))?;
     let store = blobs.clone();
-    blocking(move || {
-        let layout = WeightsView::parse(&base).map_err(|e| tensor(&e))?;
-        let view = WeightsView::parse(&bytes).map_err(|e| tensor(&e))?;
-        let facts = check_update(layout.layout(), &view).map_err(|e| tensor(&e))?;
-        store.forget(&bytes);
+    let looked = blocking(move || {
+        let layout = match WeightsView::parse(&base) {
+            Ok(layout) => layout,
+            // the server's own model
+            Err(error) => return Ok(Err(Unfit::Unjudged(tensor(&error)))),
+        };
+        let view = WeightsView::parse(&bytes).map_err(|e| Unfit::Refused(tensor(&e)));
+        let facts = view.and_then(|view| check_update(layout.layout(), &view).map_err(|e| Unfit::Refused(tensor(&e))));
+        if facts.is_ok() {
+            store.forget(&bytes);
+        }
         Ok(facts)
-    })
-    .await
+    });
+    looked.await.map_err(Unfit::Unjudged)?
 }
 
 async fn next_model(
@@ -181,7 +205,7 @@ async fn next_model(
         let known = lock(&facts).get(&update.digest).cloned();
         let found = match known {
             Some(found) => found,
-            None => judge(&blobs, base, *update).await?,
+            None => judge(&blobs, base, *update).await.map_err(Unfit::into_refusal)?,
         };
         planned.push(MemberFacts { weight: *weight, facts: found });
         updates.push(opened);

@@ -1,6 +1,6 @@
 //! Carries out what the run machine asks for. Whatever takes time runs beside the actor and comes back as an input.
 
-use crate::aggregator::{AggregatorMsg, Rule};
+use crate::aggregator::{AggregatorMsg, Rule, Unfit};
 use crate::driver::Coordinator;
 use crate::extender::{Call, Combine, Combined, ExtenderMsg, Fault};
 use crate::record::Recorder;
@@ -77,12 +77,13 @@ impl Coordinator {
         };
         ctx.spawn(question, move |verdict| match verdict {
             Ok(Ok(Ok(()))) => CoordinatorMsg::Input(RunInput::UpdateStored { key, update }),
-            Ok(Ok(Err(Refusal { code, reason }))) => {
+            Ok(Ok(Err(Unfit::Refused(Refusal { code, reason })))) => {
                 CoordinatorMsg::Input(RunInput::UpdateRefused { key, code, reason })
             }
-            // The aggregator died: both start again, and the client is asked again. Its update is not to blame.
-            Ok(Err(error)) => unjudged(key, &error.to_string()),
-            Err(failure) => unjudged(key, &failure.to_string()),
+            // The update is not to blame.
+            Ok(Ok(Err(Unfit::Unjudged(Refusal { code, reason })))) => unjudged(key, code, reason),
+            Ok(Err(error)) => unjudged(key, Code::Internal, unanswered("aggregator", &error)),
+            Err(failure) => unjudged(key, Code::Internal, failure.to_string()),
         });
     }
 
@@ -168,7 +169,7 @@ impl Coordinator {
         Some((extender, Call { package, round, seed, owner }))
     }
 
-    fn send_task(&self, key: TaskKey, base: BlobRef) {
+    pub(crate) fn send_task(&self, key: TaskKey, base: BlobRef) {
         let spec = &self.args.run.spec;
         let order = TaskOrder {
             base,
@@ -300,9 +301,9 @@ impl Coordinator {
     }
 }
 
-fn unjudged(task: TaskKey, error: &str) -> CoordinatorMsg {
-    tracing::warn!(%task, error, "update not judged");
-    CoordinatorMsg::Unjudged(task)
+fn unjudged(task: TaskKey, code: Code, reason: String) -> CoordinatorMsg {
+    tracing::warn!(%task, %code, reason, "update not judged");
+    CoordinatorMsg::Unjudged { task, code, reason }
 }
 
 fn unanswered(who: &str, error: &AskError) -> String {

@@ -11,6 +11,7 @@ mod links;
 mod live;
 mod output;
 mod packages;
+mod patience;
 mod record;
 mod scaffold;
 mod starter;

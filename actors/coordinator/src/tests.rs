@@ -4,6 +4,8 @@ mod extended;
 mod links;
 mod offers;
 mod scripts;
+mod shaky;
+mod trouble;
 mod world;
 
 use super::*;
