@@ -130,6 +130,14 @@ impl Node {
         Ok(rustix::process::kill_process(pid, signal)?)
     }
 
+    /// Whether these words stand in its log.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn has_said(&self, words: &str) -> anyhow::Result<bool> {
+        Ok(std::fs::read_to_string(&self.log)?.contains(words))
+    }
+
     /// Whether it has ended or is frozen by SIGSTOP now.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use crate::error::{ApiError, Request};
 use crate::rounds;
 use crate::shared::{App, job_key, namespace};
 use actix_web::{HttpRequest, HttpResponse, web};
+use nsfl_fault_point::Step;
 use nsfl_messages::{JobOperation, JobView, SchedulerMsg};
 use nsfl_rest_model::{Answer, Checkpoint, Job, Jobs};
 use nsfl_types::{Code, JobKey, Refusal};
@@ -19,7 +20,10 @@ pub(crate) async fn create(app: App, path: web::Path<String>, request: HttpReque
     let author = author(&request)?;
     let namespace = namespace(&path, Request::ChangeJob)?;
     let document = document(&app, body).await?;
+    let step = Step::new("api-server", &"create");
+    step.reach("begin");
     done(app.ask(&app.args.scheduler, |reply| SchedulerMsg::Create { namespace, document, author, reply }).await?)?;
+    step.reach("before-reply");
     Ok(HttpResponse::Created().json(Answer::successful()))
 }
 

@@ -67,7 +67,7 @@ pub fn full(ground: &Ground, place: Place) -> anyhow::Result<Outcome> {
             full = true;
             disk.fill()?;
         }
-        if full && std::fs::read_to_string(&story.federation.node(place).log)?.contains("disk full") {
+        if full && story.federation.node(place).has_said("disk full")? {
             (full, said) = (false, true);
             ensure!(story.federation.rest.get("/health")?.status == 200, "the server does not answer");
             story.struck();

@@ -1,7 +1,8 @@
 //! Digests of undisturbed runs, each run once.
 
+use super::scripted::start;
 use super::story::Story;
-use crate::{Federation, Options};
+use crate::Options;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ impl Expected {
             return Ok(digest.clone());
         }
         let options = Options { program: Some(self.program.clone()), ..Options::default() };
-        let digest = Story::begin(Federation::start(&options)?, job).undisturbed()?;
+        let digest = Story::begin(start(options, job)?, job).undisturbed()?;
         known.insert(job.to_string(), digest.clone());
         Ok(digest)
     }

@@ -8,6 +8,7 @@ mod expected;
 mod network;
 mod packets;
 mod processes;
+mod scripted;
 mod story;
 mod table;
 

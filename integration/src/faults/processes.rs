@@ -1,5 +1,6 @@
 //! Rows that fail a process: at a fault point inside it, or its trainer from outside.
 
+use super::scripted::{self, start};
 use super::story::Story;
 use super::{Ground, Outcome, Row};
 use crate::{Fate, Federation, Options, Place, Signal, digits_job};
@@ -13,6 +14,7 @@ const HOUR_MS: i64 = 3_600_000;
 
 /// The points of the server, with the step of the workflow each belongs to.
 const SERVER: &[(u8, &str, &[&str])] = &[
+    (1, "api-server/create", &["begin", "before-reply"]),
     (2, "scheduler/QUEUING", COMMIT),
     (3, "scheduler/STARTING", COMMIT),
     (4, "scheduler/RUNNING", COMMIT),
@@ -43,6 +45,12 @@ const CLIENT: &[(u8, &str, &[&str])] = &[
     (9, "uplink/Report", BEGIN),
     (9, "executor/Ended", RECORD),
 ];
+/// The points of the server that only a job of scripts with an extender comes by.
+const SCRIPTED: &[(u8, &str, &[&str])] =
+    &[(4, "coordinator/Packed", STEP), (6, "coordinator/Broadcast", STEP), (10, "coordinator/Extended", STEP)];
+/// Those of its clients that matter for what scripts keep.
+const KEEPING: &[(u8, &str, &[&str])] =
+    &[(8, "executor/Running", RECORD), (9, "executor/Offering", RECORD), (10, "executor/Ended", RECORD)];
 const BEGIN: &[&str] = &["begin"];
 const COMMIT: &[&str] = &["before-commit", "after-commit"];
 const STEP: &[&str] = &["before-commit", "after-commit", "after-effects"];
@@ -69,8 +77,18 @@ pub(super) fn rows() -> Vec<Row> {
             }
         }
         for (step, point) in points {
-            let all = move |fault| Plan { all: true, ..Plan::new(place, fault) };
-            rows.push(row("all at once", step, &point, "kill", all));
+            for how in ["kill", "stop"] {
+                let all = move |fault| Plan { all: true, ..Plan::new(place, fault) };
+                rows.push(row("all at once", step, &point, how, all));
+            }
+        }
+    }
+    for (place, points) in [(Place::Server, points(SCRIPTED)), (Place::Client(1), points(KEEPING))] {
+        for (step, point) in points {
+            for how in ["kill", "panic"] {
+                let plan = move |fault| Plan { job: scripted::job(), ..Plan::new(place, fault) };
+                rows.push(row("scripts", step, &point, how, plan));
+            }
         }
     }
     // of the evaluation, and of the last round
@@ -112,17 +130,18 @@ fn points(of: &[(u8, &str, &[&str])]) -> Vec<(u8, String)> {
 
 fn row(group: &'static str, step: u8, point: &str, how: &str, plan: impl Fn(String) -> Plan + 'static) -> Row {
     // what happens inside an executor's life is the executor's row when only the actor dies
-    let group = if how == "panic" && point.starts_with("executor/") { "executor" } else { group };
+    let group = if group == "client" && how == "panic" && point.starts_with("executor/") { "executor" } else { group };
     let fault = format!("{point}={how}");
     Row::new(group, format!("{step} {point}: {how}"), move |ground| survive(ground, &plan(fault.clone())))
 }
 
 /// What is done to whom.
 struct Plan {
+    job: Value,
     victim: Place,
     /// As in `FAULT_POINT`.
     fault: String,
-    /// When the victim dies, so does every other process.
+    /// What happens to the victim happens to every other process.
     all: bool,
     /// The victim's environment in its second life.
     after: Option<Vec<(&'static str, String)>>,
@@ -132,7 +151,7 @@ struct Plan {
 
 impl Plan {
     fn new(victim: Place, fault: String) -> Self {
-        Self { victim, fault, all: false, after: None, strikes: 1 }
+        Self { job: job(), victim, fault, all: false, after: None, strikes: 1 }
     }
 }
 
@@ -141,22 +160,37 @@ fn job() -> Value {
 }
 
 fn survive(ground: &Ground, plan: &Plan) -> anyhow::Result<Outcome> {
-    let expected = ground.expected.of(&job())?;
+    let expected = ground.expected.of(&plan.job)?;
     let options = Options {
         program: Some(ground.program.clone()),
         env: Some((plan.victim, vec![("FAULT_POINT", plan.fault.clone())])),
         ..Options::default()
     };
-    let mut story = Story::begin(Federation::start(&options)?, &job());
+    let mut story = Story::begin(start(options, &plan.job)?, &plan.job);
     let mut after = plan.after.clone();
     let mut strikes = 0;
+    let panics = plan.fault.contains("=panic");
     let sha256 = story.to_its_end(|story| {
         match story.federation.node(plan.victim).fate()? {
+            Fate::Runs if panics && strikes == 0 && story.federation.node(plan.victim).has_said("fault point")? => {
+                story.struck();
+            }
             Fate::Runs => return Ok(()),
             Fate::Frozen => {
+                if plan.all {
+                    let federation = &story.federation;
+                    let mut nodes = std::iter::once(&federation.server).chain(&federation.clients);
+                    nodes.try_for_each(|node| node.signal(Signal::Stop))?;
+                }
                 std::thread::sleep(FREEZE);
                 story.struck();
-                story.federation.node(plan.victim).signal(Signal::Continue)?;
+                let federation = &story.federation;
+                if plan.all {
+                    let mut nodes = std::iter::once(&federation.server).chain(&federation.clients);
+                    nodes.try_for_each(|node| node.signal(Signal::Continue))?;
+                } else {
+                    federation.node(plan.victim).signal(Signal::Continue)?;
+                }
             }
             Fate::Ended => {
                 story.struck();
@@ -174,9 +208,8 @@ fn survive(ground: &Ground, plan: &Plan) -> anyhow::Result<Outcome> {
         strikes += 1;
         Ok(())
     })?;
-    if plan.fault.contains("=panic") {
-        let log = std::fs::read_to_string(&story.federation.node(plan.victim).log)?;
-        ensure!(log.contains("fault point"), "the point was not reached");
+    if panics {
+        ensure!(story.federation.node(plan.victim).has_said("fault point")?, "the point was not reached");
     } else {
         ensure!(strikes >= plan.strikes, "a point was not reached: struck {strikes} of {} times", plan.strikes);
     }
