@@ -16,7 +16,7 @@ const MAGIC: f64 = 6_755_399_441_055_744.0;
 /// log2 of the largest magnitude of a scaled term.
 const TERM_BITS: i32 = 51;
 /// Beyond this the power of two itself would leave the range of `f64`: smaller values round to 0.
-const MAX_SCALE: i32 = 900;
+pub(crate) const MAX_SCALE: i32 = 900;
 
 /// The exponent `e` such that n terms of the given bounds, each times 2^e, neither leave the range of the
 /// rounding trick nor overflow the sum. `bounds` are pairs (coefficient, largest |x|), all ≥ 0 and finite.
@@ -52,6 +52,21 @@ pub(crate) fn finish<F: Float<N>, const N: usize>(
     }
 }
 
+/// Writes `factor·sum` of each element.
+pub(crate) fn deltas(sums: &[i64], terms: usize, factor: f64, out: &mut [f64]) {
+    let offset = MAGIC.to_bits().cast_signed().wrapping_mul(terms.cast_signed() as i64);
+    for (out, sum) in out.iter_mut().zip(sums) {
+        #[allow(clippy::cast_precision_loss, reason = "rounded at 2^-53 of the sum, part of the stated error")]
+        let sum = sum.wrapping_sub(offset) as f64;
+        *out = factor * sum;
+    }
+}
+
+/// x·2^e, in two steps, so that neither leaves the range before the product does.
+pub(crate) fn times_exp2(x: f64, e: i32) -> f64 {
+    x * exp2(e / 2) * exp2(e - e / 2)
+}
+
 /// 2^e for e in the normal range.
 pub(crate) fn exp2(e: i32) -> f64 {
     let biased = u64::try_from(e + 1023).expect("exponents here are far from the ends of the range");
@@ -59,7 +74,7 @@ pub(crate) fn exp2(e: i32) -> f64 {
 }
 
 /// The smallest e with a·b ≤ 2^e, also after rounding; None when the product is 0.
-fn product_exponent(a: f64, b: f64) -> Option<i32> {
+pub(crate) fn product_exponent(a: f64, b: f64) -> Option<i32> {
     if a == 0.0 || b == 0.0 {
         return None;
     }
