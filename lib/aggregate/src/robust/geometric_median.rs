@@ -33,7 +33,7 @@ impl Rule for GeometricMedian {
     fn combine(&self, inputs: &Inputs<'_>) -> Result<Combine, AggregateError> {
         let geometry = inputs.geometry()?;
         let alphas = if self.uniform { vec![1.0; inputs.members()] } else { inputs.weights.to_vec() };
-        let least = (self.nu / geometry.unit()).max(1e-290);
+        let least = (self.nu / geometry.unit()).clamp(1e-290, 1e290);
         let mut shares = normalised(&alphas);
         for _ in 0..self.iterations {
             let image = geometry.image(&shares);
