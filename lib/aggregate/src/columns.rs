@@ -6,6 +6,7 @@ use crate::member::real;
 use crate::mix::Mix;
 use crate::numbers;
 use crate::robust::network;
+use crate::vector::{Kernel, vectorised};
 use nsfl_tensor::{Bf16, DType, F16, Float, WeightsView};
 use std::fmt;
 use std::sync::Arc;
@@ -127,43 +128,77 @@ impl TileBuffers {
         updates: &[WeightsView<'_>],
         out: &mut [f64],
     ) {
+        vectorised(Tiles { buffers: self, plan, dtype, block, updates, out });
+    }
+
+    /// Loads a tile and sorts it; `bytes` are a member's.
+    #[inline(always)]
+    fn fill<'v>(&mut self, plan: &ColumnPlan, dtype: DType, bytes: impl Fn(usize) -> &'v [u8]) -> Values<'_> {
+        if plan.plain && dtype != DType::F64 {
+            for (row, members) in self.single.iter_mut().zip(&plan.rows) {
+                load_single(dtype, bytes(members[0].0), row);
+            }
+            network::sort(&mut self.single, &plan.comparators);
+            return Values(Tile::Single(&self.single));
+        }
+        if plan.plain {
+            for (row, members) in self.double.iter_mut().zip(&plan.rows) {
+                numbers::load(dtype, bytes(members[0].0), row);
+            }
+        } else {
+            for (member, row) in self.raw.iter_mut().enumerate() {
+                numbers::load(dtype, bytes(member), row);
+            }
+            mixed(&plan.rows, &self.raw, &mut self.double);
+        }
+        network::sort(&mut self.double, &plan.comparators);
+        Values(Tile::Double(&self.double))
+    }
+}
+
+/// All tiles of a block.
+struct Tiles<'a, 'v> {
+    buffers: &'a mut TileBuffers,
+    plan: &'a ColumnPlan,
+    dtype: DType,
+    block: &'a Block,
+    updates: &'a [WeightsView<'v>],
+    out: &'a mut [f64],
+}
+
+impl Kernel for Tiles<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { buffers, plan, dtype, block, updates, out } = self;
         let size = dtype.size();
         for (tile, out) in out.chunks_mut(LANES).enumerate() {
             let start = block.range.start + tile * LANES * size;
             let range = start..start + out.len() * size;
             let bytes = |member: usize| &updates[member].tensor(block.tensor)[range.clone()];
-            let values = if plan.plain && dtype != DType::F64 {
-                for (row, members) in self.single.iter_mut().zip(&plan.rows) {
-                    load_single(dtype, bytes(members[0].0), row);
-                }
-                network::sort(&mut self.single, &plan.comparators);
-                Values(Tile::Single(&self.single))
-            } else {
-                if plan.plain {
-                    for (row, members) in self.double.iter_mut().zip(&plan.rows) {
-                        numbers::load(dtype, bytes(members[0].0), row);
-                    }
-                } else {
-                    for (member, row) in self.raw.iter_mut().enumerate() {
-                        numbers::load(dtype, bytes(member), row);
-                    }
-                    for (row, members) in self.double.iter_mut().zip(&plan.rows) {
-                        *row = [0.0; LANES];
-                        for (member, c) in members {
-                            row.iter_mut().zip(&self.raw[*member]).for_each(|(sum, value)| *sum += c * value);
-                        }
-                    }
-                }
-                network::sort(&mut self.double, &plan.comparators);
-                Values(Tile::Double(&self.double))
-            };
+            let values = buffers.fill(plan, dtype, bytes);
             out.copy_from_slice(&plan.each.combine(&values)[..out.len()]);
         }
     }
 }
 
+/// Makes each row from what it is made of.
+#[inline(always)]
+fn mixed(recipes: &[Vec<(usize, f64)>], raw: &[[f64; LANES]], rows: &mut [[f64; LANES]]) {
+    for (row, recipe) in rows.iter_mut().zip(recipes) {
+        let mut sums = [0.0; LANES];
+        for (member, c) in recipe {
+            sums.iter_mut().zip(&raw[*member]).for_each(|(sum, value)| *sum += c * value);
+        }
+        *row = sums;
+    }
+}
+
+#[inline(always)]
 fn load_single(dtype: DType, bytes: &[u8], row: &mut [f32; LANES]) {
     #[allow(clippy::cast_possible_truncation, reason = "a value of a narrower type is an f32")]
+    #[inline(always)]
     fn load<F: Float<N>, const N: usize>(bytes: &[u8], row: &mut [f32; LANES]) {
         row.iter_mut().zip(bytes.as_chunks::<N>().0).for_each(|(out, value)| *out = F::load(*value) as f32);
     }

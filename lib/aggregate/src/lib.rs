@@ -34,6 +34,7 @@ mod simple;
 mod state;
 mod stream;
 mod survey;
+mod vector;
 mod worker;
 
 pub use aggregation::{Aggregation, Round, Sources};

@@ -3,7 +3,9 @@
 use nsfl_tensor::{Bf16, DType, F16, F32, F64, Float};
 
 /// Loads little-endian floats.
+#[inline(always)]
 pub(crate) fn load(dtype: DType, bytes: &[u8], out: &mut [f64]) {
+    #[inline(always)]
     fn all<F: Float<N>, const N: usize>(bytes: &[u8], out: &mut [f64]) {
         out.iter_mut().zip(bytes.as_chunks::<N>().0).for_each(|(out, value)| *out = F::load(*value));
     }

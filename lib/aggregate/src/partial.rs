@@ -51,26 +51,54 @@ impl<'p> Partial<'p> {
     /// A block of another length, or a tensor that the plan does not sum.
     pub fn accumulate(&mut self, member: usize, block: &[u8]) -> Result<(), AggregateError> {
         self.check_len(block)?;
-        let dtype = self.dtype();
         match self.plan.kind(self.tensor) {
             Kind::Max if self.members == 0 => self.max.extend_from_slice(block),
-            Kind::Max => raise(dtype, &mut self.max, block),
-            Kind::Sum { .. } => {
-                let c = self.plan.coefficient(self.tensor, member);
-                if c != 0.0 {
-                    self.terms += 1;
-                    match dtype {
-                        DType::F64 => fixed::add::<F64, 8>(&mut self.sums, c, block),
-                        DType::F16 => fixed::add::<F16, 2>(&mut self.sums, c, block),
-                        DType::Bf16 => fixed::add::<Bf16, 2>(&mut self.sums, c, block),
-                        _ => fixed::add::<F32, 4>(&mut self.sums, c, block),
-                    }
-                }
-            }
+            Kind::Max => raise(self.dtype(), &mut self.max, block),
+            Kind::Sum { .. } => self.add([self.plan.coefficient(self.tensor, member)], [block]),
             _ => return Err(AggregateError::Mismatch("a tensor that is no sum was accumulated")),
         }
         self.members += 1;
         Ok(())
+    }
+
+    /// Adds the block of every member, some at a time: the memory of several is waited for together.
+    pub(crate) fn accumulate_all<'v>(&mut self, block: impl Fn(usize) -> &'v [u8]) -> Result<(), AggregateError> {
+        let members = self.plan.members();
+        if !matches!(self.plan.kind(self.tensor), Kind::Sum { .. }) {
+            return (0..members).try_for_each(|member| self.accumulate(member, block(member)));
+        }
+        // who counts nothing is not read
+        let (plan, tensor) = (self.plan, self.tensor);
+        let of = |member| Some((plan.coefficient(tensor, member), member)).filter(|(c, _)| *c != 0.0);
+        let mut counted = (0..members).filter_map(of);
+        while let Some(first) = counted.next() {
+            let rest = (counted.next(), counted.next(), counted.next());
+            if let (Some(second), Some(third), Some(fourth)) = rest {
+                let four = [first, second, third, fourth];
+                self.check_len(block(first.1))?;
+                self.add(four.map(|(c, _)| c), four.map(|(_, member)| block(member)));
+            } else {
+                for (c, member) in [Some(first), rest.0, rest.1, rest.2].into_iter().flatten() {
+                    self.check_len(block(member))?;
+                    self.add([c], [block(member)]);
+                }
+            }
+        }
+        self.members = members;
+        Ok(())
+    }
+
+    fn add<const J: usize>(&mut self, coefficients: [f64; J], blocks: [&[u8]; J]) {
+        if coefficients == [0.0; J] {
+            return;
+        }
+        self.terms += J;
+        match self.dtype() {
+            DType::F64 => fixed::add::<F64, 8, J>(&mut self.sums, coefficients, blocks),
+            DType::F16 => fixed::add::<F16, 2, J>(&mut self.sums, coefficients, blocks),
+            DType::Bf16 => fixed::add::<Bf16, 2, J>(&mut self.sums, coefficients, blocks),
+            _ => fixed::add::<F32, 4, J>(&mut self.sums, coefficients, blocks),
+        }
     }
 
     /// Adds what another part has summed of the same block.

@@ -19,6 +19,38 @@ pub(crate) mod scaffold;
 /// Of two kinds are the answers of `combine`. A **sum** streams: updates are accumulated one by one into a
 /// [`crate::Partial`], parts are merged, and the memory does not grow with the members. **Columns** need all updates: each
 /// coordinate's values are seen together, in tiles of a few coordinates over the stored updates.
+///
+/// A rule of one's own is a type with this trait. This one believes a member by its reported accuracy:
+///
+/// ```
+/// use nsfl_aggregate::{AggregateError, Aggregation, Allowed, Combine, Fact, Inputs, Rule, Server};
+///
+/// const ACCURACY: Fact = Fact { name: "accuracy", required: true, allowed: Allowed::NotNegative };
+///
+/// #[derive(Debug)]
+/// struct ByAccuracy;
+///
+/// impl Rule for ByAccuracy {
+///     fn name(&self) -> &'static str {
+///         "by_accuracy"
+///     }
+///
+///     fn facts(&self) -> Vec<Fact> {
+///         vec![ACCURACY]
+///     }
+///
+///     fn combine(&self, inputs: &Inputs<'_>) -> Result<Combine, AggregateError> {
+///         let of = |numbers| Ok(ACCURACY.of("by_accuracy", numbers)?.unwrap_or(0.0));
+///         let weights: Vec<f64> = inputs.numbers.iter().map(|numbers| of(*numbers)).collect::<Result<_, _>>()?;
+///         let over = weights.iter().sum();
+///         Ok(Combine::Sum { weights, times: 1.0, over, previous: 0.0 })
+///     }
+/// }
+///
+/// let aggregation = Aggregation::new(ByAccuracy, Server::Sgd { learning_rate: 1.0 });
+/// assert_eq!(aggregation.facts(), [ACCURACY]);
+/// assert!(aggregation.check_numbers(&Default::default()).is_err());
+/// ```
 pub trait Rule: fmt::Debug + Send + Sync {
     /// Its name in a job document and in messages.
     fn name(&self) -> &'static str;

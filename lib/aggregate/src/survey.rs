@@ -8,12 +8,14 @@
 use crate::class::{Class, class};
 use crate::fixed;
 use crate::state::slot_tensor;
+use crate::vector::vectorised;
 use crate::{AggregateError, Aggregation, Block, Geometry, Pass, Round, Sources, member, numbers};
 use nsfl_tensor::{DType, Layout, check_block};
+use std::ops::Range;
 
 /// Elements of a tensor that are summed before a sum becomes exact. Blocks begin at multiples of it.
 pub(crate) const CHUNK: usize = 1024;
-const LANES: usize = 4;
+const LANES: usize = 8;
 /// log2 of the largest magnitude of a pair's sum.
 const BITS: i32 = 125;
 /// Values are brought near 1 when the exponent of the largest is beyond this, so that their squares stay in range.
@@ -33,13 +35,17 @@ pub struct Survey<'a> {
     /// Of each pair, as the triangle by rows: its sum is scaled by 2 to this power.
     scales: Vec<i32>,
     sums: Vec<i128>,
-    /// One chunk of each vector.
+    /// Some chunks of each vector: reading long pieces of each file is faster.
     rows: Vec<[f64; LANES]>,
+    /// How many chunks.
+    span: usize,
     /// All values are taken times 2 to this power.
     lift: i32,
 }
 
 const ROW: usize = CHUNK / LANES;
+/// The most chunks that are read at once.
+const SPAN: usize = 4;
 
 impl<'a> Survey<'a> {
     /// The empty sums of a round, for `aggregation.pass()`, in no more than `memory` bytes.
@@ -59,10 +65,11 @@ impl<'a> Survey<'a> {
         let vectors = order.len() + usize::from(previous.is_some());
         let pass = aggregation.pass();
         let pairs = if pass == Pass::Products { vectors * (vectors + 1) / 2 } else { vectors };
-        let needs = vectors * CHUNK * 8 + pairs * (size_of::<i128>() + size_of::<i32>());
-        if needs > memory {
-            return Err(AggregateError::Memory { members: order.len(), needs, given: memory });
+        let (sums, chunk) = (pairs * (size_of::<i128>() + size_of::<i32>()), vectors * CHUNK * size_of::<f64>());
+        if sums + chunk > memory {
+            return Err(AggregateError::Memory { members: order.len(), needs: sums + chunk, given: memory });
         }
+        let span = ((memory - sums) / chunk).min(SPAN);
         let tensors = round.model.tensors();
         let counted = tensors.iter().map(|t| matches!(class(t), Class::Own | Class::Buffer)).collect();
         let mut survey = Self {
@@ -73,7 +80,8 @@ impl<'a> Survey<'a> {
             counted,
             scales: vec![0; pairs],
             sums: vec![0; pairs],
-            rows: vec![[0.0; LANES]; vectors * ROW],
+            rows: vec![[0.0; LANES]; vectors * span * ROW],
+            span,
             lift: 0,
         };
         survey.fit(round);
@@ -90,8 +98,9 @@ impl<'a> Survey<'a> {
         }
         let Sources { base, updates, .. } = self.sources;
         let spec = &base.layout().tensors()[block.tensor];
-        let step = CHUNK * spec.dtype.size();
-        if !block.range.start.is_multiple_of(step) {
+        let row_len = self.span * ROW;
+        let step = self.span * CHUNK * spec.dtype.size();
+        if !block.range.start.is_multiple_of(CHUNK * spec.dtype.size()) {
             return Err(AggregateError::Mismatch("a block does not begin at a multiple of 1024 elements"));
         }
         let previous = self.previous_of(block.tensor);
@@ -100,10 +109,10 @@ impl<'a> Survey<'a> {
             let rows = range.len().div_ceil(spec.dtype.size() * LANES);
             for (row, member) in self.order.iter().enumerate() {
                 let values = &updates[*member].tensor(block.tensor)[range.clone()];
-                fill(spec.dtype, values, self.lift, &mut self.rows[row * ROW..][..rows]);
+                fill(spec.dtype, values, self.lift, &mut self.rows[row * row_len..][..rows]);
             }
             if self.previous.is_some() {
-                let own = &mut self.rows[self.order.len() * ROW..][..rows];
+                let own = &mut self.rows[self.order.len() * row_len..][..rows];
                 match previous {
                     Some((dtype, bytes)) => {
                         let (a, b) = (range.start / spec.dtype.size(), range.end / spec.dtype.size());
@@ -112,7 +121,9 @@ impl<'a> Survey<'a> {
                     None => own.fill([0.0; LANES]),
                 }
             }
-            self.multiply(rows);
+            for first in (0..rows).step_by(ROW) {
+                self.multiply(first..rows.min(first + ROW));
+            }
         }
         Ok(())
     }
@@ -188,31 +199,35 @@ impl<'a> Survey<'a> {
         Some((state.layout().tensors()[index].dtype, state.tensor(index)))
     }
 
-    /// Adds the products of all pairs over the chunk in `rows`.
-    fn multiply(&mut self, rows: usize) {
-        let n = self.vectors();
-        let row = |i: usize| &self.rows[i * ROW..][..rows];
-        if self.pass != Pass::Products {
-            for i in 0..n {
-                let [value] = dots(row(i), [row(i)]);
-                add(&mut self.sums[i], value, self.scales[i]);
+    /// Adds the products of all pairs over one chunk: this part of each row.
+    fn multiply(&mut self, rows: Range<usize>) {
+        vectorised(|| if self.pass == Pass::Products { self.products(rows) } else { self.squares(rows) });
+    }
+
+    #[inline(always)]
+    fn squares(&mut self, rows: Range<usize>) {
+        let row = |i: usize| &self.rows[i * self.span * ROW..][rows.clone()];
+        let n = self.sums.len();
+        for first in (0..n).step_by(4) {
+            // some are squared twice where four are not left, and added once
+            let four = [first, first + 1, first + 2, first + 3].map(|i| row(i.min(n - 1)));
+            for (i, value) in dots(four, four).into_iter().enumerate().take(n - first) {
+                add(&mut self.sums[first + i], value, self.scales[first + i]);
             }
-            return;
         }
+    }
+
+    #[inline(always)]
+    fn products(&mut self, rows: Range<usize>) {
+        let n = self.order.len() + usize::from(self.previous.is_some());
+        let row = |i: usize| &self.rows[i * self.span * ROW..][rows.clone()];
         for a in 0..n {
-            let mut b = a;
-            while b + 4 <= n {
-                let values = dots(row(a), [row(b), row(b + 1), row(b + 2), row(b + 3)]);
-                for (i, value) in values.into_iter().enumerate() {
-                    let at = pair(n, a, b + i);
+            for first in (a..n).step_by(4) {
+                let four = [first, first + 1, first + 2, first + 3].map(|b| row(b.min(n - 1)));
+                for (i, value) in dots([row(a); 4], four).into_iter().enumerate().take(n - first) {
+                    let at = pair(n, a, first + i);
                     add(&mut self.sums[at], value, self.scales[at]);
                 }
-                b += 4;
-            }
-            for b in b..n {
-                let [value] = dots(row(a), [row(b)]);
-                let at = pair(n, a, b);
-                add(&mut self.sums[at], value, self.scales[at]);
             }
         }
     }
@@ -228,18 +243,24 @@ fn add(sum: &mut i128, value: f64, scale: i32) {
     *sum += fixed::times_exp2(value, scale) as i128;
 }
 
-/// Inner products of one vector with some others. Each is summed in the same order however many there are.
-fn dots<const J: usize>(a: &[[f64; LANES]], b: [&[[f64; LANES]]; J]) -> [f64; J] {
-    let b = b.map(|row| &row[..a.len()]);
-    let mut sums = [[0.0; LANES]; J];
-    for (k, x) in a.iter().enumerate() {
-        for (sums, b) in sums.iter_mut().zip(&b) {
-            for ((sum, x), y) in sums.iter_mut().zip(x).zip(&b[k]) {
-                *sum += x * y;
+/// The inner products of four pairs of vectors. Four chains of additions keep the processor busy; each is summed in the same
+/// order whoever stands beside it.
+#[inline(always)]
+fn dots(a: [&[[f64; LANES]]; 4], b: [&[[f64; LANES]]; 4]) -> [f64; 4] {
+    let mut sums = [[0.0; LANES]; 4];
+    let n = a[0].len();
+    let (a, b) = (a.map(|row| &row[..n]), b.map(|row| &row[..n]));
+    for k in 0..n {
+        for j in 0..4 {
+            for lane in 0..LANES {
+                sums[j][lane] += a[j][k][lane] * b[j][k][lane];
             }
         }
     }
-    sums.map(|[a, b, c, d]| (a + b) + (c + d))
+    sums.map(|sum| {
+        let half: [f64; 4] = std::array::from_fn(|i| sum[i] + sum[i + 4]);
+        (half[0] + half[1]) + (half[2] + half[3])
+    })
 }
 
 /// Loads a chunk times 2^lift, with zeros up to a multiple of the lanes.

@@ -21,8 +21,9 @@ pub struct Worker<'p> {
     x: Vec<f64>,
     slots: Vec<Vec<f64>>,
     out: Vec<u8>,
-    /// The new blocks of the state: tensor, range, bytes.
+    /// The new blocks of the state, the first `kept_len` of this block.
     kept: Vec<(Block, Vec<u8>)>,
+    kept_len: usize,
 }
 
 /// The least block: what [`crate::blocks`] may cut of any type.
@@ -54,6 +55,7 @@ impl<'p> Worker<'p> {
             slots: vec![Vec::new(); plan.slots.len()],
             out: Vec::new(),
             kept: Vec::new(),
+            kept_len: 0,
         })
     }
 
@@ -72,16 +74,15 @@ impl<'p> Worker<'p> {
         let elements = block.range.len() / spec.dtype.size();
         let base = &self.sources.base.tensor(block.tensor)[block.range.clone()];
         self.out.resize(block.range.len(), 0);
-        self.kept.clear();
+        self.kept_len = 0;
         let kind = self.plan.kind(block.tensor);
         match kind {
             Kind::Keep => self.out.copy_from_slice(base),
             Kind::Zero => self.out.fill(0),
             Kind::Max | Kind::Sum { .. } => {
                 self.partial.reset(block.tensor, block.range.len());
-                for (member, update) in self.sources.updates.iter().enumerate() {
-                    self.partial.accumulate(member, &update.tensor(block.tensor)[block.range.clone()])?;
-                }
+                let updates = self.sources.updates;
+                self.partial.accumulate_all(|member| &updates[member].tensor(block.tensor)[block.range.clone()])?;
                 if self.plan.is_fused(block.tensor) {
                     self.partial.finish(base, &mut self.out)?;
                 } else {
@@ -114,7 +115,7 @@ impl<'p> Worker<'p> {
 
     /// The blocks of what is kept that go with it, in the layout of [`Plan::state_layout`].
     pub fn state(&self) -> impl Iterator<Item = (&Block, &[u8])> {
-        self.kept.iter().map(|(block, bytes)| (block, bytes.as_slice()))
+        self.kept[..self.kept_len].iter().map(|(block, bytes)| (block, bytes.as_slice()))
     }
 
     /// Δ to new weights: by the server optimizer, or added as it is.
@@ -156,13 +157,19 @@ impl<'p> Worker<'p> {
 
     fn store_slots(&mut self, tensor: usize, elements: Range<usize>) -> Result<(), AggregateError> {
         let Some(layout) = self.plan.state_layout() else { return Ok(()) };
-        for (values, index) in self.slots.iter().zip(self.plan.slot_tensors(tensor)) {
+        for (i, index) in self.plan.slot_tensors(tensor).iter().enumerate() {
             let spec = &layout.tensors()[*index];
             let range = elements.start * spec.dtype.size()..elements.end * spec.dtype.size();
-            let mut bytes = vec![0; range.len()];
-            numbers::store(spec.dtype, values, &mut bytes);
-            finite(spec.dtype, &spec.name, range.start, &bytes)?;
-            self.kept.push((Block { tensor: *index, range }, bytes));
+            let block = Block { tensor: *index, range };
+            if self.kept.len() == i {
+                self.kept.push((block.clone(), Vec::new()));
+            }
+            let (place, bytes) = &mut self.kept[i];
+            bytes.resize(block.range.len(), 0);
+            numbers::store(spec.dtype, &self.slots[i], bytes);
+            finite(spec.dtype, &spec.name, block.range.start, bytes)?;
+            *place = block;
+            self.kept_len = i + 1;
         }
         Ok(())
     }

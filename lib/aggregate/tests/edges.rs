@@ -26,7 +26,8 @@ fn members(dtype: DType, rows: &[Vec<f64>]) -> Vec<One> {
 
 fn aggregate(name: &str, dtype: DType, rows: &[Vec<f64>]) -> Result<Vec<f64>, AggregateError> {
     let base = file(&[("w", dtype, &[0.0; LEN])]);
-    run(&rule(name, &params(name)), &base, None, &members(dtype, rows), With::default()).map(|next| values(&next.model, "w"))
+    run(&rule(name, &params(name)), &base, None, &members(dtype, rows), With::default())
+        .map(|next| values(&next.model, "w"))
 }
 
 /// Rules whose result from equal updates is that update.

@@ -1,4 +1,5 @@
 //! A round is a function of the set of its members: for every rule the same bits in any order, with any memory, in any parts.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
 

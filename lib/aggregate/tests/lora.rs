@@ -1,4 +1,5 @@
 //! Adapters of low rank against the products they stand for.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
 
@@ -14,10 +15,8 @@ type Matrix = Vec<f64>;
 
 /// The model, with the weight itself or without.
 fn file(whole: bool, weight: &[f64], a: &[f64], b: &[f64]) -> Vec<u8> {
-    let mut tensors = vec![
-        ("m.q.lora_A.default.weight", vec![RANK, COLUMNS], a),
-        ("m.q.lora_B.default.weight", vec![ROWS, RANK], b),
-    ];
+    let mut tensors =
+        vec![("m.q.lora_A.default.weight", vec![RANK, COLUMNS], a), ("m.q.lora_B.default.weight", vec![ROWS, RANK], b)];
     if whole {
         tensors.push(("m.q.base_layer.weight", vec![ROWS, COLUMNS], weight));
     }

@@ -21,7 +21,12 @@ fn each_bad_parameter_is_named_with_what_is_allowed() {
         ("fedsgd", json!({}), "aggregator.name", "allowed: fedavg, fedavgm"),
         ("fedavg", json!({"beta": 1}), "aggregator.params.beta", "unknown to fedavg; allowed: learning_rate, uniform"),
         ("fedavg", json!({"uniform": 1}), "aggregator.params.uniform", "true or false"),
-        ("fedavg", json!({"learning_rate": 0}), "aggregator.params.learning_rate", "0 is out of range: a finite number above 0"),
+        (
+            "fedavg",
+            json!({"learning_rate": 0}),
+            "aggregator.params.learning_rate",
+            "0 is out of range: a finite number above 0",
+        ),
         ("fedavg", json!({"learning_rate": "x"}), "aggregator.params.learning_rate", "must be a number"),
         ("fedavgm", json!({"beta": 1.0}), "aggregator.params.beta", "from 0 and below 1"),
         ("fedavgm", json!({"server": {"name": "fedadam"}}), "aggregator.params.server", "unknown to fedavgm"),
@@ -43,10 +48,20 @@ fn each_bad_parameter_is_named_with_what_is_allowed() {
         ("centered_clipping", json!({"tau": 0}), "aggregator.params.tau", "above 0"),
         ("lora", json!({"variant": "qlora"}), "aggregator.params.variant", "allowed: fedit, ffa, flora, fedex"),
         ("median", json!({"pre": {}}), "aggregator.params.pre", "must be a list"),
-        ("median", json!({"pre": [{"name": "x"}]}), "aggregator.params.pre[0].name", "allowed: bucketing, nnm, arc, clipping"),
+        (
+            "median",
+            json!({"pre": [{"name": "x"}]}),
+            "aggregator.params.pre[0].name",
+            "allowed: bucketing, nnm, arc, clipping",
+        ),
         ("median", json!({"pre": [{"name": "nnm"}]}), "aggregator.params.pre[0].f", "missing and required"),
         ("median", json!({"pre": [{"name": "bucketing", "s": 0}]}), "aggregator.params.pre[0].s", "≥ 1"),
-        ("median", json!({"pre": [{"name": "arc", "f": 1, "s": 2}]}), "aggregator.params.pre[0].s", "unknown to arc; allowed: name, f"),
+        (
+            "median",
+            json!({"pre": [{"name": "arc", "f": 1, "s": 2}]}),
+            "aggregator.params.pre[0].s",
+            "unknown to arc; allowed: name, f",
+        ),
         ("median", json!({"pre": [{"name": "clipping"}]}), "aggregator.params.pre[0].max_norm", "missing and required"),
         ("median", json!({"server": {"name": "sgd"}}), "aggregator.params.server.name", "allowed: fedavgm, fedadagrad"),
         ("median", json!({"server": {"name": "fedadam", "tau": 0}}), "aggregator.params.server.tau", "above 0"),
@@ -61,13 +76,14 @@ fn each_bad_parameter_is_named_with_what_is_allowed() {
 
 #[test]
 fn the_jobs_learning_rate_is_taken_where_the_parameters_name_none() {
-    let rate = |name: &str, params: Value, job: f64| {
-        match *Aggregation::parse(name, params.as_object().unwrap(), job).unwrap().server() {
-            Server::Sgd { learning_rate }
-            | Server::Momentum { learning_rate, .. }
-            | Server::Adaptive { learning_rate, .. } => learning_rate,
-            Server::Dyn { .. } => f64::NAN,
-        }
+    let rate = |name: &str, params: Value, job: f64| match *Aggregation::parse(name, params.as_object().unwrap(), job)
+        .unwrap()
+        .server()
+    {
+        Server::Sgd { learning_rate }
+        | Server::Momentum { learning_rate, .. }
+        | Server::Adaptive { learning_rate, .. } => learning_rate,
+        Server::Dyn { .. } => f64::NAN,
     };
     assert_eq!(rate("median", json!({}), 0.5), 0.5);
     assert_eq!(rate("fedadam", json!({"learning_rate": 0.1}), 0.5), 0.1);

@@ -94,9 +94,15 @@ fn too_few_members_are_refused_with_the_reason() {
         e.to_string()
     };
     assert_eq!(says("krum", json!({"f": 2}), 6), "krum needs at least 7 updates (n ≥ 2f + 3 with f = 2), not 6");
-    assert_eq!(says("multikrum", json!({"f": 1, "m": 5}), 5), "multikrum needs at least 6 updates (m ≤ n − f with m = 5, f = 1), not 5");
+    assert_eq!(
+        says("multikrum", json!({"f": 1, "m": 5}), 5),
+        "multikrum needs at least 6 updates (m ≤ n − f with m = 5, f = 1), not 5"
+    );
     assert_eq!(says("bulyan", json!({"f": 1}), 6), "bulyan needs at least 7 updates (n ≥ 4f + 3 with f = 1), not 6");
-    assert_eq!(says("trimmed_mean", json!({"f": 1}), 2), "trimmed_mean needs at least 3 updates (n ≥ 2f + 1 with f = 1), not 2");
+    assert_eq!(
+        says("trimmed_mean", json!({"f": 1}), 2),
+        "trimmed_mean needs at least 3 updates (n ≥ 2f + 1 with f = 1), not 2"
+    );
     let nnm = json!({"pre": [{"name": "nnm", "f": 2}]});
     assert_eq!(says("median", nnm, 4), "nnm needs at least 5 updates (n ≥ 2f + 1 with f = 2), not 4");
     // buckets of two: 9 members are 5 vectors
@@ -110,7 +116,9 @@ fn too_few_members_are_refused_with_the_reason() {
 /// Buffers are combined by the weights the rule gives, so a member that Krum leaves out does not reach them either.
 #[test]
 fn running_statistics_are_as_robust_as_weights_and_are_not_moved_by_the_server_optimizer() {
-    let member = |x: f64| common::file(&[("w", nsfl_tensor::DType::F64, &[x, x]), ("bn.running_var", nsfl_tensor::DType::F64, &[x])]);
+    let member = |x: f64| {
+        common::file(&[("w", nsfl_tensor::DType::F64, &[x, x]), ("bn.running_var", nsfl_tensor::DType::F64, &[x])])
+    };
     let updates = || [0.5, 0.5, 0.5, 0.5, 1e6].map(member);
     for (name, params) in [
         ("krum", json!({"f": 1, "server": {"name": "fedadam"}})),

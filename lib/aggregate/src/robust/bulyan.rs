@@ -6,7 +6,8 @@
 //! n ≥ 4f + 3. Sample counts do not enter. Keeps no state.
 
 use super::{at_least, by_score};
-use crate::columns::{Columns, LANES, Values, mean};
+use crate::columns::{Columns, LANES, Values};
+use crate::member::real;
 use crate::{AggregateError, Combine, Inputs, Pass, Rule};
 use std::sync::Arc;
 
@@ -52,18 +53,31 @@ struct NearestMedian {
 }
 
 impl Columns for NearestMedian {
+    /// The nearest are neighbours in the sorted column: a window that begins at the first row and moves on by one row for
+    /// each that is farther from the median than the row it would take up instead.
     fn combine(&self, values: &Values<'_>) -> [f64; LANES] {
-        let n = values.len();
+        let (n, keep) = (values.len(), self.keep);
         let (low, high) = (values.row((n - 1) / 2), values.row(n / 2));
-        std::array::from_fn(|lane| {
-            let median = low[lane].midpoint(high[lane]);
-            // the nearest are neighbours in the sorted column: drop the farther end until enough are dropped
-            let (mut first, mut last) = (0, n - 1);
-            while last - first + 1 > self.keep {
-                let (below, above) = (median - values.at(first, lane), values.at(last, lane) - median);
-                if below > above { first += 1 } else { last -= 1 }
+        let medians: [f64; LANES] = std::array::from_fn(|lane| low[lane].midpoint(high[lane]));
+        let moves = |row: usize| -> [bool; LANES] {
+            let (out, into) = (values.row(row), values.row(row + keep));
+            std::array::from_fn(|lane| medians[lane] - out[lane] > into[lane] - medians[lane])
+        };
+        let mut sums = [0.0; LANES];
+        let (mut first, mut last) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
+        for row in 0..n {
+            let came = if row < keep { [true; LANES] } else { moves(row - keep) };
+            let left = if row + keep < n { moves(row) } else { [false; LANES] };
+            let own = values.row(row);
+            for lane in 0..LANES {
+                let stays = came[lane] & !left[lane];
+                sums[lane] += if stays { own[lane] } else { 0.0 };
+                first[lane] = if stays & (own[lane] < first[lane]) { own[lane] } else { first[lane] };
+                last[lane] = if stays & (own[lane] > last[lane]) { own[lane] } else { last[lane] };
             }
-            mean((first..=last).map(|row| values.at(row, lane)), last - first + 1)
-        })
+        }
+        let count = real(keep);
+        // rounding does not leave the window, and neither does a sum beyond the range
+        std::array::from_fn(|lane| (sums[lane] / count).clamp(first[lane], last[lane]))
     }
 }

@@ -25,14 +25,35 @@ pub(crate) fn comparators(n: usize) -> Vec<(usize, usize)> {
     pairs
 }
 
-/// Sorts every column of `rows`.
-pub(crate) fn sort<T: Copy + PartialOrd, const N: usize>(rows: &mut [[T; N]], comparators: &[(usize, usize)]) {
-    for (a, b) in comparators {
-        let (x, y) = (rows[*a], rows[*b]);
-        for lane in 0..N {
-            rows[*a][lane] = if y[lane] < x[lane] { y[lane] } else { x[lane] };
-            rows[*b][lane] = if y[lane] < x[lane] { x[lane] } else { y[lane] };
+/// A float.
+pub(crate) trait Sortable: Copy + PartialOrd {
+    /// Of two values the one that is not `one` of them.
+    fn other(self, second: Self, one: Self) -> Self;
+}
+
+macro_rules! sortable {
+    ($($float:ty),*) => {$(
+        impl Sortable for $float {
+            #[inline(always)]
+            fn other(self, second: Self, one: Self) -> Self {
+                Self::from_bits(self.to_bits() ^ second.to_bits() ^ one.to_bits())
+            }
         }
+    )*};
+}
+sortable!(f32, f64);
+
+/// Sorts every column of `rows`, none of them NaN.
+#[inline(always)]
+pub(crate) fn sort<T: Sortable, const N: usize>(rows: &mut [[T; N]], comparators: &[(usize, usize)]) {
+    for (a, b) in comparators {
+        let (mut x, mut y) = (rows[*a], rows[*b]);
+        for (x, y) in x.iter_mut().zip(&mut y) {
+            let high = if *y < *x { *x } else { *y };
+            // a second selection would become a store under a mask, which is slow
+            (*x, *y) = (x.other(*y, high), high);
+        }
+        (rows[*a], rows[*b]) = (x, y);
     }
 }
 
@@ -46,7 +67,7 @@ mod tests {
         for n in 0..=14_usize {
             let network = comparators(n);
             for bits in 0..1_u32 << n {
-                let mut rows: Vec<[u32; 1]> = (0..n).map(|i| [bits >> i & 1]).collect();
+                let mut rows: Vec<[f64; 1]> = (0..n).map(|i| [f64::from(bits >> i & 1)]).collect();
                 sort(&mut rows, &network);
                 assert!(rows.is_sorted(), "{n} values of {bits:b}");
             }

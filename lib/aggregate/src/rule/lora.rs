@@ -121,16 +121,16 @@ pub(crate) fn add_product(plan: &Plan, product: &Product, block: &Block, sources
         let view = update.map_or(sources.base, |update| &sources.updates[update]);
         numbers::load(tensors[tensor].dtype, &view.tensor(tensor)[from * size..(from + out.len()) * size], out);
     };
-    let (mut a, mut b, mut other) = (Vec::new(), vec![0.0; rank], Vec::new());
+    let (mut a, mut b, mut other) = (vec![0.0; columns], vec![0.0; rank], vec![0.0; columns.max(rank)]);
+    let (mut b_mean, mut a_means) = (vec![0.0; rank], vec![0.0; if product.residual { rank * columns } else { 0 }]);
     let mut at = 0;
     while at < out.len() {
         let (row, column) = ((first + at) / columns, (first + at) % columns);
         let len = (columns - column).min(out.len() - at);
         let out = &mut out[at..at + len];
-        a.resize(len, 0.0);
-        other.resize(len.max(rank), 0.0);
-        let mut means = vec![vec![0.0; len]; if product.residual { rank } else { 0 }];
-        let mut b_mean = vec![0.0; rank];
+        let a = &mut a[..len];
+        b_mean.fill(0.0);
+        a_means.fill(0.0);
         for (member, share) in &plan.shares {
             fill(product.b, row * rank, Some(*member), &mut b);
             if !product.residual {
@@ -139,18 +139,18 @@ pub(crate) fn add_product(plan: &Plan, product: &Product, block: &Block, sources
             }
             b_mean.iter_mut().zip(&b).for_each(|(mean, b)| *mean += share * b);
             for r in 0..rank {
-                fill(product.a, r * columns + column, Some(*member), &mut a);
+                fill(product.a, r * columns + column, Some(*member), a);
                 if product.residual {
-                    means[r].iter_mut().zip(&a).for_each(|(mean, a)| *mean += share * a);
+                    a_means[r * columns..].iter_mut().zip(&*a).for_each(|(mean, a)| *mean += share * a);
                 } else {
                     fill(product.a, r * columns + column, None, &mut other[..len]);
                     a.iter_mut().zip(&other).for_each(|(a, base)| *a += base);
                 }
                 let factor = product.scaling * share * b[r];
-                out.iter_mut().zip(&a).for_each(|(out, a)| *out += factor * a);
+                out.iter_mut().zip(&*a).for_each(|(out, a)| *out += factor * a);
             }
         }
-        for (mean, b) in means.iter().zip(&b_mean) {
+        for (mean, b) in a_means.chunks(columns).zip(&b_mean) {
             out.iter_mut().zip(mean).for_each(|(out, a)| *out -= product.scaling * b * a);
         }
         at += len;
