@@ -1,4 +1,5 @@
 //! Names and parameters of a job document: each is checked, and a refusal names the field and what is allowed.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use nsfl_aggregate::{Aggregation, FedAvg, RULES, Server};
 use serde_json::{Value, json};
