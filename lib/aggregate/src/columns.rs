@@ -208,3 +208,16 @@ fn load_single(dtype: DType, bytes: &[u8], row: &mut [f32; LANES]) {
         _ => row.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, value)| *out = f32::from_le_bytes(*value)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mean_neither_leaves_its_values_nor_overflows() {
+        let of = |values: &[f64]| mean(values.iter().copied(), values.len());
+        assert_eq!(of(&[0.1, 0.1, 0.1]), 0.1);
+        assert_eq!(of(&[1.0, 2.0, 6.0]), 3.0);
+        assert!((of(&[1e308, 1.5e308]) - 1.25e308).abs() < 1e294);
+    }
+}
