@@ -1,4 +1,5 @@
 //! Every check value of the specification, to 1e-6 and closer.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Values at the ends of their range, for every rule: equal, zero, one, subnormal, huge but finite, and not finite.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
 

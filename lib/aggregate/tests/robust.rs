@@ -1,4 +1,5 @@
 //! What robust rules promise: the result lies among the honest, whatever a few others send.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
 
