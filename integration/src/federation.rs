@@ -41,12 +41,14 @@ pub struct Options {
     pub clients: usize,
     /// Lines added to the server's configuration, before its first section.
     pub server_extra: String,
+    /// The same of clients, by number.
+    pub client_extra: Vec<(usize, String)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let (via, data, server_extra) = Default::default();
-        Self { program: None, env: None, via, far: None, data, clients: 2, server_extra }
+        let (via, data, server_extra, client_extra) = Default::default();
+        Self { program: None, env: None, via, far: None, data, clients: 2, server_extra, client_extra }
     }
 }
 
@@ -196,14 +198,15 @@ impl Federation {
             let validity = Validity::days(OffsetDateTime::now_utc(), 1);
             write_pair(dir, &name, &self.authority.issue_client(&name.parse()?, validity)?)?;
             let config = format!(
-                "server = \"{}\"\ndata_dir = {:?}\n[datasets]\ndigits = {:?}\n[link]\nretry_base_ms = 50\nretry_max_ms = \
-                 200\n{}",
+                "server = \"{}\"\ndata_dir = {:?}\n{}\n[datasets]\ndigits = {:?}\n[link]\nretry_base_ms = 50\n\
+                 retry_max_ms = 200\n{}",
                 self.options
                     .via
                     .iter()
                     .find(|(of, _)| *of == number)
                     .map_or_else(|| self.link(), |(_, at)| Ok(at.to_string()))?,
                 self.options.data_of(Place::Client(number)).unwrap_or_else(|| dir.join(&name)),
+                self.options.client_extra.iter().find(|(of, _)| *of == number).map_or("", |(_, lines)| lines),
                 dir.join("data").join(format!("client-{number}")),
                 tls(dir, &name),
             );
@@ -224,6 +227,17 @@ impl Federation {
         let answer = self.rest.post("/namespaces/default/jobs", job)?;
         anyhow::ensure!(answer.status == 201, "refused: {answer:?}");
         Ok(())
+    }
+
+    /// Waits until the job is finished and gives the digest of its model, as its end was told.
+    ///
+    /// # Errors
+    /// It ended otherwise, or the server went away.
+    pub fn model(&self, job: &str) -> anyhow::Result<String> {
+        let document = self.rest.wait_until_at_rest(job)?;
+        anyhow::ensure!(document["status"]["state"] == "FINISHED", "not finished: {document}");
+        let end = self.rest.events(job)?.filter(|event| event.kind == "run-ended").last().context("no end was told")?;
+        Ok(end.fields["sha256"].as_str().context("no digest was told")?.to_owned())
     }
 
     /// The path of a file in the storage of namespace `default`.

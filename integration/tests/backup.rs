@@ -2,14 +2,11 @@
 //! run; a backup that is damaged, newer or would overwrite something is refused. Real processes.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use nsfl_integration::{Federation, Options, Place, Signal, binary, digits_job};
+use nsfl_integration::{Federation, Options, Place, Signal, ctl, digits_job, fsck, said, until};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Output;
 
-/// A guard against hanging, not a measurement.
-const SOON: Duration = Duration::from_secs(30);
 const ROUNDS: u32 = 6;
 
 fn start() -> Federation {
@@ -19,20 +16,7 @@ fn start() -> Federation {
 }
 
 fn model(federation: &Federation) -> String {
-    let job = federation.rest.wait_until_at_rest("digits").unwrap();
-    assert_eq!(job["status"]["state"], "FINISHED", "{job}");
-    let end = federation.rest.events("digits").unwrap().filter(|e| e.kind == "run-ended").last().unwrap();
-    end.fields["sha256"].as_str().unwrap().to_owned()
-}
-
-fn ctl(federation: &Federation, args: &[&str]) -> Output {
-    let server = format!("http://{}", federation.server.ready["rest"].as_str().unwrap());
-    let mut command = Command::new(binary("nsfl-ctl").unwrap());
-    command.env("NSFL_CTL_SERVER", server).env("XDG_CONFIG_HOME", federation.folder()).args(args).output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    federation.model("digits").unwrap()
 }
 
 fn backup(federation: &Federation, name: &str) -> PathBuf {
@@ -53,10 +37,8 @@ fn lose_and_restore(federation: &mut Federation, file: &Path) {
     fs::remove_dir_all(&data).unwrap();
     let output = restore(federation, file, &data);
     assert!(output.status.success(), "{}", said(&output));
-    let config = federation.folder().join("server.toml");
-    let mut fsck = Command::new(binary("nsfl-node").unwrap());
-    let fsck = fsck.args(["fsck", "--config"]).arg(&config).stdin(Stdio::null()).output().unwrap();
-    assert_eq!(fsck.status.code(), Some(0), "{}", String::from_utf8_lossy(&fsck.stdout));
+    let (code, report) = fsck(federation);
+    assert_eq!(code, Some(0), "{report}");
 }
 
 fn state(federation: &Federation) -> String {
@@ -66,14 +48,10 @@ fn state(federation: &Federation) -> String {
 
 /// Waits until the job waits for client 1 alone, which is frozen.
 fn until_client_1_is_awaited(federation: &Federation) {
-    let begun = Instant::now();
-    loop {
+    until("client 1 alone is awaited", || {
         let rounds = federation.rest.get("/namespaces/default/jobs/digits/rounds").unwrap().body;
-        if rounds["current"]["awaited"] == serde_json::json!(["c1"]) {
-            return;
-        }
-        assert!(begun.elapsed() < SOON, "{rounds}");
-    }
+        (rounds["current"]["awaited"] == serde_json::json!(["c1"])).then_some(())
+    });
 }
 
 #[test]

@@ -2,30 +2,12 @@
 //! once; and what is left of a task when its client is gone, and of a round in the logs.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use nsfl_integration::{Federation, Options, Signal, binary, digits_job};
+use nsfl_integration::{Federation, Options, Signal, ctl, digits_job, is_there, trainer, until};
 use serde_json::json;
 use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
-
-/// A guard against hanging, not a measurement.
-const SOON: Duration = Duration::from_secs(30);
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < SOON, "{what} did not happen");
-    }
-}
 
 fn digest(federation: &Federation, job: &str) -> String {
-    let document = federation.rest.wait_until_at_rest(job).unwrap();
-    assert_eq!(document["status"]["state"], "FINISHED", "{document}");
-    let end = federation.rest.wait_for(job, |event| event.kind == "run-ended").unwrap();
-    end.fields["sha256"].as_str().unwrap().to_owned()
+    federation.model(job).unwrap()
 }
 
 #[test]
@@ -39,19 +21,8 @@ fn a_model_given_with_the_job_is_the_one_it_goes_on_from() {
     job["model_path"] = json!("models/start.safetensors");
     let file = federation.folder().join("job.json");
     std::fs::write(&file, job.to_string()).unwrap();
-    let create = |model: &Path| {
-        let server = format!("http://{}", federation.server.ready["rest"].as_str().unwrap());
-        Command::new(binary("nsfl-ctl").unwrap())
-            .env("NSFL_CTL_SERVER", server)
-            .env("XDG_CONFIG_HOME", federation.folder())
-            .args(["create", "job", "default", "--wait", "-f"])
-            .arg(&file)
-            .arg("-m")
-            .arg(model)
-            .output()
-            .unwrap()
-    };
-    let created = create(&half);
+    let (file, model) = (file.to_str().unwrap(), half.to_str().unwrap());
+    let created = ctl(&federation, &["create", "job", "default", "--wait", "-f", file, "-m", model]);
     assert!(created.status.success(), "{created:?}");
     let first = federation.rest.wait_for("again", |event| event.kind == "round-closed").unwrap();
     let of_whole = federation.rest.wait_for("whole", |e| e.kind == "round-closed").unwrap();
@@ -107,15 +78,15 @@ fn no_trainer_outlives_its_client() {
     job["parameters"]["epochs"] = json!(100_000);
     federation.submit(&job).unwrap();
     let client = federation.clients[0].pid();
-    let trainer = until("a trainer", || children(client).into_iter().next());
+    let pid = until("a trainer", || trainer(client));
     federation.clients[0].kill().unwrap();
-    until("the trainer's end", || (!is_there(trainer)).then_some(()));
+    until("the trainer's end", || (!is_there(pid)).then_some(()));
     // and with an orderly end
     let client = federation.clients[1].pid();
-    let trainer = until("another trainer", || children(client).into_iter().next());
+    let pid = until("another trainer", || trainer(client));
     federation.clients[1].signal(Signal::Terminate).unwrap();
     assert_eq!(federation.clients[1].wait().unwrap().code(), Some(0));
-    until("the other trainer's end", || (!is_there(trainer)).then_some(()));
+    until("the other trainer's end", || (!is_there(pid)).then_some(()));
 }
 
 #[test]
@@ -133,16 +104,4 @@ fn the_lines_of_a_round_have_one_trace_id_on_the_server_and_on_every_client() {
     for client in &federation.clients {
         assert_eq!(trace(&client.log, "trainer starts", "round=2 "), of_server("round=2 "));
     }
-}
-
-fn children(parent: u32) -> Vec<u32> {
-    let threads = std::fs::read_dir(format!("/proc/{parent}/task")).unwrap().flatten();
-    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()).collect()
-}
-
-/// Whether it runs; one that has ended and is not waited for yet does not.
-fn is_there(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }

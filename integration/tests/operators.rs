@@ -1,22 +1,17 @@
 //! What an operator gets wrong is answered with one clear line and an exit code of its own, and nothing is lost.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use nsfl_integration::{Federation, Options, Signal, binary, digits_job};
+use nsfl_integration::{Federation, Options, Signal, digits_job, node, said};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 fn alone() -> Federation {
     Federation::start(&Options { clients: 0, ..Options::default() }).unwrap()
 }
 
 fn server(config: &Path) -> Output {
-    let mut command = Command::new(binary("nsfl-node").unwrap());
-    command.args(["server", "--until-stdin-closes", "--config"]).arg(config).stdin(Stdio::null()).output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    node(&["server", "--until-stdin-closes", "--config", config.to_str().unwrap()])
 }
 
 /// A copy of the server's configuration with something replaced.
@@ -108,12 +103,7 @@ fn a_bad_job_document_is_refused_with_the_path_of_the_field() {
 #[test]
 fn the_command_line_says_by_its_exit_code_what_happened() {
     let federation = Federation::start(&Options::default()).unwrap();
-    let ctl = |args: &[&str]| {
-        let rest = federation.server.ready["rest"].as_str().unwrap();
-        let mut command = Command::new(binary("nsfl-ctl").unwrap());
-        command.env("NSFL_CTL_SERVER", format!("http://{rest}")).env("XDG_CONFIG_HOME", federation.folder());
-        command.args(args).output().unwrap()
-    };
+    let ctl = |args: &[&str]| nsfl_integration::ctl(&federation, args);
     let file = federation.folder().join("job.json");
     std::fs::write(&file, digits_job("byctl", 2, 2).to_string()).unwrap();
     let file = file.to_str().unwrap();

@@ -13,8 +13,11 @@ use std::process::Command;
 
 const CLIENTS: u32 = 4;
 
-/// What ci runs: rounds, images a site and round, floor.
-const IN_CI: [(Example, u32, Option<u32>, f64); 1] = [(Example::Pytorch, 3, None, 0.8)];
+/// What ci runs.
+const IN_CI: [Example; 3] = [Example::Pytorch, Example::Keras, Example::Torchscript];
+/// Its rounds, and what they must reach: more than any site reaches alone in as many passes over its images.
+const ROUNDS_IN_CI: u32 = 3;
+const FLOOR_IN_CI: f64 = 0.8;
 
 #[derive(Args)]
 pub(crate) struct ExampleArgs {
@@ -73,7 +76,7 @@ pub(crate) fn run(args: &ExampleArgs) -> Result<()> {
 fn run_one(example: Example, args: &ExampleArgs) -> Result<()> {
     let environment = python::environment()?;
     let clients = split(&environment)?;
-    let programs = programs(example, args.dev, &environment)?;
+    let programs = Programs::build(example, args.dev, &environment)?;
     let temporary = std::env::temp_dir().join(format!("nsfl-example-{}", std::process::id()));
     let dir = args.dir.as_ref().unwrap_or(&temporary);
     ensure!(!dir.exists(), "{} is there already", dir.display());
@@ -91,10 +94,9 @@ fn run_one(example: Example, args: &ExampleArgs) -> Result<()> {
 
 /// Examples for a few rounds, with a floor that the sites' models alone miss.
 pub(crate) fn in_ci() -> Result<()> {
-    for (example, rounds, samples, floor) in IN_CI {
-        run_one(example, &ExampleArgs { example: None, rounds, samples, floor, dev: false, dir: None })?;
-    }
-    Ok(())
+    let (rounds, floor) = (ROUNDS_IN_CI, FLOOR_IN_CI);
+    let args = ExampleArgs { example: None, rounds, samples: None, floor, dev: false, dir: None };
+    IN_CI.into_iter().try_for_each(|example| run_one(example, &args))
 }
 
 /// Each client's folder of images, made anew from Fashion-MNIST: the same every time.
@@ -108,17 +110,30 @@ fn split(environment: &Environment) -> Result<Vec<PathBuf>> {
     Ok((1..=CLIENTS).map(|i| out.join(format!("client-{i}"))).collect())
 }
 
-/// Where node, command line, and for torchscript the trainer are: built now.
-fn programs(example: Example, dev: bool, environment: &Environment) -> Result<PathBuf> {
-    let profile = if dev { "dev" } else { "release" };
-    let build = ["build", "--locked", "--profile", profile];
-    ci::cargo_with(&[&build[..], &["-p", "nsfl-node", "-p", "nsfl-ctl"]].concat(), &[])?;
-    if example == Example::Torchscript {
-        let trainer = ["-p", "nsfl-trainer-torch", "--features", "torch"];
-        ci::cargo_with(&[&build[..], &trainer].concat(), &environment.libtorch())?;
+/// What an example runs, built now.
+struct Programs {
+    node: PathBuf,
+    ctl: PathBuf,
+    /// For torchscript.
+    trainer: PathBuf,
+}
+
+impl Programs {
+    /// The trainer is one of the dev profile, as `cargo xtask torch` makes it: libtorch does the work.
+    fn build(example: Example, dev: bool, environment: &Environment) -> Result<Self> {
+        let profile = if dev { "dev" } else { "release" };
+        let nodes = ["build", "--locked", "--profile", profile, "-p", "nsfl-node", "-p", "nsfl-ctl"];
+        ci::cargo_with(&nodes, &[])?;
+        if example == Example::Torchscript {
+            let trainer = ["build", "--locked", "-p", "nsfl-trainer-torch", "--features", "torch"];
+            ci::cargo_with(&trainer, &environment.libtorch())?;
+        }
+        let metadata = cargo_metadata::MetadataCommand::new().no_deps().current_dir(metadata::root()).exec()?;
+        let program = |profile: &str, name: &str| metadata.target_directory.join(profile).join(name).into();
+        let built = if dev { "debug" } else { "release" };
+        let (node, ctl) = (program(built, "nsfl-node"), program(built, "nsfl-ctl"));
+        Ok(Self { node, ctl, trainer: program("debug", "nsfl-trainer-torch") })
     }
-    let metadata = cargo_metadata::MetadataCommand::new().no_deps().current_dir(metadata::root()).exec()?;
-    Ok(metadata.target_directory.join(if dev { "debug" } else { "release" }).into())
 }
 
 /// The accuracy of the last round.
@@ -127,19 +142,19 @@ fn trained(
     args: &ExampleArgs,
     environment: &Environment,
     clients: &[PathBuf],
-    programs: &Path,
+    programs: &Programs,
     dir: &Path,
 ) -> Result<f64> {
     let (package, model) = exported(example, environment, dir)?;
     let settings = Settings {
         environment: variables(environment)?,
-        clients: clients.iter().map(|data| client(example, environment, data, &package)).collect(),
+        clients: clients.iter().map(|data| client(example, environment, data, &package, &programs.trainer)).collect(),
     };
-    let federation = Federation::start_with(&programs.join("nsfl-node"), dir, &settings)?;
+    let federation = Federation::start_with(&programs.node, dir, &settings)?;
     let job = dir.join("job.json");
     std::fs::write(&job, serde_json::to_vec_pretty(&document(example, args)?)?)?;
     let server = federation.api.trim_end_matches("/api/v1");
-    let mut create = Command::new(programs.join("nsfl-ctl"));
+    let mut create = Command::new(&programs.ctl);
     create.args(["create", "job", "default", "--wait", "--server", server, "-f"]).arg(&job).arg("-m").arg(&model);
     if example != Example::Torchscript {
         create.arg("-s").arg(&package);
@@ -183,11 +198,14 @@ fn variables(environment: &Environment) -> Result<Vec<(&'static str, OsString)>>
 }
 
 /// A client's configuration: its images, and what its scripts may see.
-fn client(example: Example, environment: &Environment, data: &Path, package: &Path) -> String {
+fn client(example: Example, environment: &Environment, data: &Path, package: &Path, trainer: &Path) -> String {
     let seen = [environment.root().to_owned(), metadata::root().join("sdk/python/src")];
     let threads = python::ONE_THREAD.map(|(name, _)| name);
     let task = match example {
-        Example::Torchscript => format!("[tasks]\nfashion = {:?}\n", package.join("config.json")),
+        Example::Torchscript => {
+            let task = package.join("config.json");
+            format!("[runtime.torchscript]\ncommand = [{trainer:?}]\n[tasks]\nfashion = {task:?}\n")
+        }
         Example::Pytorch | Example::Keras => String::new(),
     };
     format!(

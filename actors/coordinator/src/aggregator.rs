@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use nsfl_actor::{Context, Failure, Next, Reply, Role, Waiter};
 use nsfl_aggregate::{AggregateError, FedAvg, MemberFacts, Plan, Scaffold, aggregate, check_weight};
 use nsfl_fault_point::Step;
+use nsfl_package::Limits;
 use nsfl_store::{BlobStore, BlobWriter, Owner, StoreError};
 use nsfl_tensor::{Layout, StreamError, TensorError, UpdateFacts, WeightsView, check_update};
 use nsfl_types::{BlobRef, Code, Digest, Refusal};
@@ -142,9 +143,10 @@ async fn check(
 async fn judge_extra(blobs: &Arc<dyn BlobStore>, extra: Option<BlobRef>) -> Result<(), Refusal> {
     let Some(extra) = extra else { return Ok(()) };
     let bytes = blobs.open(extra.digest).await.map_err(|e| stored(&e))?;
-    blocking(move || match nsfl_package::check(&bytes, &nsfl_package::Limits::default()) {
+    let limits = Limits::of_data(Limits::default().bytes);
+    blocking(move || match nsfl_package::check(&bytes, &limits) {
         Ok(_) => Ok(()),
-        Err(e) => Err(Refusal::new(Code::BadPackage, format!("what the script put: {}", Failure::from_error(&e)))),
+        Err(e) => Err(e.refusal("what the script put")),
     })
     .await
 }

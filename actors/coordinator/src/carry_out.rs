@@ -75,14 +75,14 @@ impl Coordinator {
             let check = |reply| AggregatorMsg::Check { base, update: blob, extra, weight, owner, reply };
             aggregator.ask(WORK, check).await
         };
-        ctx.spawn(question, move |verdict| {
-            CoordinatorMsg::Input(match verdict {
-                Ok(Ok(Ok(()))) => RunInput::UpdateStored { key, update },
-                Ok(Ok(Err(Refusal { code, reason }))) => RunInput::UpdateRefused { key, code, reason },
-                // The aggregator died: both start again, and the client is asked again. Its update is not to blame.
-                Ok(Err(error)) => unjudged(&key, &error.to_string()),
-                Err(failure) => unjudged(&key, &failure.to_string()),
-            })
+        ctx.spawn(question, move |verdict| match verdict {
+            Ok(Ok(Ok(()))) => CoordinatorMsg::Input(RunInput::UpdateStored { key, update }),
+            Ok(Ok(Err(Refusal { code, reason }))) => {
+                CoordinatorMsg::Input(RunInput::UpdateRefused { key, code, reason })
+            }
+            // The aggregator died: both start again, and the client is asked again. Its update is not to blame.
+            Ok(Err(error)) => unjudged(key, &error.to_string()),
+            Err(failure) => unjudged(key, &failure.to_string()),
         });
     }
 
@@ -300,9 +300,9 @@ impl Coordinator {
     }
 }
 
-fn unjudged(task: &TaskKey, error: &str) -> RunInput {
+fn unjudged(task: TaskKey, error: &str) -> CoordinatorMsg {
     tracing::warn!(%task, error, "update not judged");
-    RunInput::Tick
+    CoordinatorMsg::Unjudged(task)
 }
 
 fn unanswered(who: &str, error: &AskError) -> String {

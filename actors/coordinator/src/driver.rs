@@ -11,7 +11,7 @@ use nsfl_messages::wire::TaskReport;
 use nsfl_messages::{CoordinatorMsg, CoordinatorView, JobRun, RunEvent, SchedulerMsg, SelectorMsg};
 use nsfl_store::{Change, Owner, OwnerError, RunRecord, StoreError};
 use nsfl_telemetry::span;
-use nsfl_types::{Cause, ClientId, Code, JobKey, TaskKind, Timestamp};
+use nsfl_types::{Cause, ClientId, Code, JobKey, TaskKey, TaskKind, Timestamp};
 use nsfl_workflow::{RunEffect, RunInput, RunMachine, RunPlan, UpdateRef};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -36,6 +36,8 @@ pub(crate) struct Coordinator {
     /// Clients this job has used, for `untrained_first`.
     pub(crate) used: BTreeSet<ClientId>,
     pub(crate) machine: RunMachine,
+    /// Tasks whose updates the aggregator is looking at: offered again meanwhile, they are answered by its verdict.
+    judging: BTreeSet<TaskKey>,
     links: Links,
     progress: LiveProgress,
     pub(crate) recorder: Recorder,
@@ -96,7 +98,9 @@ impl Role for Coordinator {
         let owners = Owners::new(&args.run.key, args.run.run)?;
         let progress = LiveProgress::new(key.clone(), args.surroundings.live.clone());
         let links = Links::default();
-        let mut coordinator = Self { args, owners, used, machine, links, progress, recorder, generation, timer: None };
+        let (judging, timer) = (BTreeSet::new(), None);
+        let mut coordinator =
+            Self { args, owners, used, machine, judging, links, progress, recorder, generation, timer };
         coordinator.announce(RunEvent::Started, ctx);
         let mut effects = Vec::new();
         if is_new {
@@ -137,6 +141,10 @@ impl Role for Coordinator {
                 self.tell_links().await;
                 return Ok(Next::Continue);
             }
+            CoordinatorMsg::Unjudged(task) => {
+                self.judging.remove(&task);
+                return Ok(Next::Continue);
+            }
             CoordinatorMsg::Tell => {
                 self.announce(RunEvent::Started, ctx);
                 self.carry_out(self.machine.ending().into_iter().collect(), ctx);
@@ -144,7 +152,12 @@ impl Role for Coordinator {
             }
             CoordinatorMsg::StopRun { run } if run == self.args.run.run => RunInput::Stop,
             CoordinatorMsg::StopRun { .. } => return Ok(Next::Continue),
-            CoordinatorMsg::Input(input) => input,
+            CoordinatorMsg::Input(input) => {
+                if let RunInput::UpdateStored { key, .. } | RunInput::UpdateRefused { key, .. } = &input {
+                    self.judging.remove(key);
+                }
+                input
+            }
             CoordinatorMsg::Inputs { inputs, cause } => {
                 return self.steps(inputs, cause.map(|cause| *cause), ctx).await;
             }
@@ -288,16 +301,19 @@ impl Coordinator {
                 let update = UpdateRef { blob: update, extra, metrics, weight };
                 let view = self.machine.view();
                 let current = (view.round, view.attempt, view.kind) == (key.round, key.attempt, key.kind);
+                let awaited = current && view.awaited.contains(&key.client);
                 match (key.kind, update.blob, view.model) {
-                    (TaskKind::Train, Some(blob), Some(base)) if current => {
-                        self.check_update(key, base, blob, update, ctx);
+                    (TaskKind::Train, Some(blob), Some(base)) if awaited => {
+                        if self.judging.insert(key.clone()) {
+                            self.check_update(key, base, blob, update, ctx);
+                        }
                         None
                     }
                     (TaskKind::Train, None, _) => {
                         let reason = "a train task must hand in an update".to_owned();
                         Some(RunInput::UpdateRefused { key, code: Code::BadUpdate, reason })
                     }
-                    // Not of the round at work, or without weights: the machine knows what to answer.
+                    // Not of the round at work, answered already, or without weights: the machine knows what to answer.
                     _ => Some(RunInput::UpdateStored { key, update }),
                 }
             }

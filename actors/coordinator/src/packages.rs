@@ -60,17 +60,14 @@ async fn stored(args: &CoordinatorArgs, named: Option<Named<'_>>, owner: &Owner)
 fn read(storage: &Path, namespace: &str, path: &str, shown: &str) -> Result<(Vec<u8>, nsfl_package::Listing), Refusal> {
     let found = inside(&storage.join(namespace), path)
         .ok_or_else(|| missing(format!("{shown} is not in the storage of namespace '{namespace}'; upload it first")))?;
-    let failed = |error: PackageError| Refusal::new(error.code(), format!("{shown}: {}", Failure::from_error(&error)));
+    let failed = |error: PackageError| error.refusal(shown);
     let limits = Limits::default();
     let zip = if found.is_dir() {
         pack_folder(&found, &limits).map_err(failed)?
     } else {
         let unreadable = |error: std::io::Error| missing(format!("{shown} cannot be read: {error}"));
         let len = found.metadata().map_err(unreadable)?.len();
-        if len > limits.bytes {
-            let reason = format!("{shown} is {len} bytes, more than the {} that are taken", limits.bytes);
-            return Err(Refusal::new(Code::BadPackage, reason));
-        }
+        limits.check_packed(len).map_err(failed)?;
         std::fs::read(&found).map_err(unreadable)?
     };
     let names = check(&zip, &limits).map_err(failed)?;

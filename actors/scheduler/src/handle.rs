@@ -30,8 +30,8 @@ impl Scheduler {
                 reply.send(self.operate(&key, operation, ctx).await?);
                 self.look_at_queue(ctx);
             }
-            SchedulerMsg::Get { key, reply } => reply.send(self.view(&key).await?),
-            SchedulerMsg::List { namespace, reply } => reply.send(self.list(&namespace).await?),
+            SchedulerMsg::Get { key, reply } => reply.send(self.view(&key).await),
+            SchedulerMsg::List { namespace, reply } => reply.send(self.list(&namespace).await),
             SchedulerMsg::Run { key, run, event } => {
                 self.input(&key, run_input(run, event), ctx).await?;
                 self.look_at_queue(ctx);
@@ -176,20 +176,30 @@ impl Scheduler {
         Ok((document, spec))
     }
 
-    async fn view(&self, key: &JobKey) -> Result<Result<JobView, Refusal>, Failure> {
-        let Some(entry) = self.book.get(key) else { return Ok(Err(not_found(key))) };
-        Ok(Ok(entry.view(self.args.store.checkpoints(key).await?)))
+    /// One whose checkpoints cannot be read is refused: whoever asks for it can do something about it.
+    async fn view(&self, key: &JobKey) -> Result<JobView, Refusal> {
+        let entry = self.book.get(key).ok_or_else(|| not_found(key))?;
+        match self.args.store.checkpoints(key).await {
+            Ok(checkpoints) => Ok(entry.view(checkpoints)),
+            Err(error) => Err(Refusal::new(error.code(), Failure::from(error).to_string())),
+        }
     }
 
-    async fn list(&self, namespace: &Namespace) -> Result<Result<Vec<JobView>, Refusal>, Failure> {
+    /// One whose checkpoints cannot be read is listed without them: it does not hide the others.
+    async fn list(&self, namespace: &Namespace) -> Result<Vec<JobView>, Refusal> {
         if !self.args.namespaces.contains(namespace) {
-            return Ok(Err(no_namespace(namespace, &self.args.namespaces)));
+            return Err(no_namespace(namespace, &self.args.namespaces));
         }
         let mut views = Vec::new();
         for entry in self.book.of_namespace(namespace) {
-            views.push(entry.view(self.args.store.checkpoints(entry.machine.key()).await?));
+            let key = entry.machine.key();
+            let checkpoints = self.args.store.checkpoints(key).await.unwrap_or_else(|error| {
+                tracing::error!(job = %key, %error, "checkpoints not readable");
+                Vec::new()
+            });
+            views.push(entry.view(checkpoints));
         }
-        Ok(Ok(views))
+        Ok(views)
     }
 
     /// Commits for somebody who waits for an answer. Certainly not done: refused, nothing changed.

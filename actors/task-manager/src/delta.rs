@@ -5,7 +5,7 @@
 use crate::trainer::Assignment;
 use bytes::BytesMut;
 use nsfl_fault_point::Step;
-use nsfl_store::{BlobWriter, StoreError};
+use nsfl_store::{BlobStore, BlobWriter, StoreError};
 use nsfl_tensor::{StreamError, TensorError, WeightsHead, WeightsView, write_delta_from};
 use nsfl_trainer::script::open;
 use nsfl_types::{BlobRef, Code, Refusal};
@@ -25,10 +25,10 @@ pub(crate) async fn store(task: &Assignment, folder: &Path, name: &str) -> Resul
     let (local, len) = opened.ok_or_else(|| Refusal::new(Code::BadUpdate, "the trainer wrote no weights"))?;
     let base = task.blobs.open(task.base.digest).await.map_err(|e| bad_store(&e))?;
     let writer = task.blobs.create().await.map_err(|e| bad_store(&e))?;
-    let (runtime, of) = (Handle::current(), base.clone());
-    let written = tokio::task::spawn_blocking(move || write(&of, &local, len, writer, &runtime)).await;
+    let (runtime, store) = (Handle::current(), task.blobs.clone());
+    let written =
+        tokio::task::spawn_blocking(move || write(store.as_ref(), &base, &local, len, writer, &runtime)).await;
     let delta = written.map_err(|e| Refusal::new(Code::Internal, format!("the update was not made: {e}")))??;
-    task.blobs.forget(&base);
     let step = Step::new("executor", &"delta");
     step.reach("before-commit");
     let blob = delta.commit(&task.owner()).await.map_err(|e| bad_store(&e))?;
@@ -42,25 +42,27 @@ enum Broken {
 }
 
 /// Writes `local − base`, both safetensors files, and gives the writer back to be committed. Blocks its thread, and
-/// waits for the store on `runtime`: for the blocking pool only.
+/// waits for the store on `runtime`: for the blocking pool only. Of `base`, a blob of `store`, little stays resident.
 ///
 /// # Errors
 /// Weights that are not the model's or not finite, or what the store says.
 fn write(
+    store: &dyn BlobStore,
     base: &[u8],
     local: &File,
     len: u64,
     mut writer: Box<dyn BlobWriter>,
     runtime: &Handle,
 ) -> Result<Box<dyn BlobWriter>, Refusal> {
-    let base = WeightsView::parse(base).map_err(|e| bad_content(&e))?;
+    let weights = WeightsView::parse(base).map_err(|e| bad_content(&e))?;
     let head = head(local, len)?;
     let mut buffer = BytesMut::with_capacity(CHUNK);
     let read = |start, block: &mut [u8]| local.read_exact_at(block, start as u64).map_err(Broken::Read);
-    let written = write_delta_from(&base, &head, read, |block| {
+    let written = write_delta_from(&weights, &head, read, |block| {
         if !buffer.is_empty() && buffer.len() + block.len() > CHUNK {
             runtime.block_on(writer.write(buffer.split().freeze())).map_err(Broken::Store)?;
             buffer.reserve(CHUNK);
+            store.forget(base);
         }
         buffer.extend_from_slice(block);
         Ok(())
@@ -70,6 +72,7 @@ fn write(
         StreamError::Write(Broken::Read(e)) => unreadable(&e),
         StreamError::Write(Broken::Store(store)) => bad_store(&store),
     })?;
+    store.forget(base);
     runtime.block_on(writer.write(buffer.freeze())).map_err(|e| bad_store(&e))?;
     Ok(writer)
 }
@@ -107,8 +110,8 @@ fn bad_store(error: &StoreError) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nsfl_store::Owner;
     use nsfl_store::memory::MemoryBlobStore;
-    use nsfl_store::{BlobStore as _, Owner};
     use nsfl_tensor::{DType, Layout};
     use nsfl_types::Code;
 
@@ -119,13 +122,14 @@ mod tests {
     }
 
     async fn delta(base: Vec<u8>, local: Vec<u8>) -> Result<Vec<u8>, Refusal> {
-        let store = MemoryBlobStore::default();
-        let writer = store.create().await.unwrap();
+        let store = std::sync::Arc::new(MemoryBlobStore::default());
+        let (writer, at) = (store.create().await.unwrap(), store.clone());
         let runtime = Handle::current();
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, &local).unwrap();
         let len = local.len() as u64;
-        let writer = tokio::task::spawn_blocking(move || write(&base, &file, len, writer, &runtime)).await.unwrap()?;
+        let written = tokio::task::spawn_blocking(move || write(at.as_ref(), &base, &file, len, writer, &runtime));
+        let writer = written.await.unwrap()?;
         let blob = writer.commit(&Owner::new("me").unwrap()).await.unwrap();
         Ok(store.open(blob.digest).await.unwrap().to_vec())
     }

@@ -14,10 +14,11 @@ use crate::trainer::{Assignment, Failure, Progress, Trainer};
 use async_trait::async_trait;
 pub use confine::{Confinement, SandboxRules};
 use logs::Logs;
-use nsfl_messages::wire::TaskOrder;
+use nsfl_messages::wire::{Scripts, TaskOrder};
+use nsfl_package::{Limits, check_name};
 use nsfl_trainer::TrainerCommand;
 use nsfl_trainer::launch::Launcher;
-use nsfl_trainer::script::{self, Program, TaskFolder, inside};
+use nsfl_trainer::script::{self, Program, TaskFolder};
 use nsfl_types::{BlobRef, Code, Refusal, Runtime, TaskKey};
 use nsfl_workflow::{Outcome, UpdateRef};
 use packages::Packages;
@@ -27,6 +28,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// What came with the job, in a sentence on what is wrong with it.
+const PACKAGE: &str = "the package of scripts";
 /// Characters of a failure's reason that are kept and sent.
 const MAX_REASON: usize = 6000;
 
@@ -56,10 +59,8 @@ pub struct ScriptRules {
     pub log: u64,
     /// Tasks whose output is kept.
     pub logs: usize,
-    /// Bytes of a package at most.
-    pub package: u64,
-    /// Bytes that a package may unpack to.
-    pub unpacked: u64,
+    /// What the scripts of a job may be.
+    pub package: Limits,
     /// Bytes a script may put for the job's extender.
     pub extra: u64,
     /// From the request to end until it is killed.
@@ -79,8 +80,7 @@ impl Default for ScriptRules {
             quota: 10_000 * MB,
             log: 10 * MB,
             logs: 100,
-            package: 64 * MB,
-            unpacked: 1_000 * MB,
+            package: Limits::default(),
             extra: 64 * MB,
             grace: Duration::from_secs(5),
             state: Duration::from_secs(30 * 24 * 3600),
@@ -105,7 +105,7 @@ impl Processes {
     pub fn new(config: ProcessConfig) -> Self {
         let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
         Self {
-            packages: Packages { folder: data.join("scripts"), max_bytes: config.scripts.unpacked },
+            packages: Packages { folder: data.join("scripts"), limits: config.scripts.package },
             kept: Kept { folder: data.join("state"), idle: config.scripts.state },
             logs: Logs { folder: data.join("logs"), max: config.scripts.logs },
             config,
@@ -147,8 +147,8 @@ impl Processes {
     async fn program(&self, task: &Assignment) -> Result<Program, Refusal> {
         let file = match &task.work.scripts {
             Some(scripts) => {
-                let name = inside(&scripts.config_file)?;
-                self.packages.unpacked(scripts.package, task.blobs.as_ref()).await?.join(name)
+                let folder = self.packages.unpacked(scripts.package, task.blobs.as_ref()).await?;
+                folder.join(config_file(scripts)?)
             }
             None => self.configured(&task.work.task_entry)?.clone(),
         };
@@ -157,6 +157,14 @@ impl Processes {
             // what a package describes lies in it
             Some(scripts) => self.packages.holds(scripts.package, &program).map(|()| program),
             None => Ok(program),
+        }
+    }
+
+    /// The folder of all code that is the task's: a package may spread it, and script and imports lie anywhere in it.
+    fn code(&self, task: &Assignment, program: &Program) -> PathBuf {
+        match &task.work.scripts {
+            Some(scripts) => self.packages.place(scripts.package),
+            None => program.folder.clone(),
         }
     }
 
@@ -179,13 +187,9 @@ impl Trainer for Processes {
             return Ok(());
         }
         let Some(scripts) = &order.scripts else { return self.configured(&order.task_entry).map(|_| ()) };
-        inside(&scripts.config_file)?;
-        let (len, max) = (scripts.package.len, self.config.scripts.package);
-        if len > max {
-            let reason = format!("the package of scripts has {len} bytes, this client takes at most {max}");
-            return Err(Refusal::new(Code::BadPackage, reason));
-        }
-        Ok(())
+        config_file(scripts)?;
+        let small_enough = self.config.scripts.package.check_packed(scripts.package.len);
+        small_enough.map_err(|e| e.refusal(PACKAGE))
     }
 
     fn needs(&self, work: &Work) -> Vec<BlobRef> {
@@ -213,6 +217,13 @@ impl Trainer for Processes {
         self.kept.sweep().await;
         self.logs.sweep().await;
     }
+}
+
+/// The task configuration's name in its package.
+fn config_file(scripts: &Scripts) -> Result<&str, Refusal> {
+    let name = scripts.config_file.as_str();
+    let refused = |problem| Refusal::new(Code::BadPackage, format!("config_file: '{name}' {problem}"));
+    check_name(name).map(|()| name).map_err(refused)
 }
 
 /// The job's federated optimizer.

@@ -45,9 +45,7 @@ pub(crate) async fn sweep(site: &Site) {
 /// Brings the result to the server.
 pub(crate) async fn upload(site: &Site, blobs: &[BlobRef]) -> Result<(), Refusal> {
     for blob in blobs {
-        let opened = site.config.blobs.open(blob.digest).await;
-        let bytes = opened.map_err(|error| Refusal::new(error.code(), error.to_string()))?;
-        site.transfer.put(*blob, bytes).await.map_err(|error| refusal(&error))?;
+        site.transfer.put_stored(*blob, &site.config.blobs).await.map_err(|error| refusal(&error))?;
     }
     Ok(())
 }

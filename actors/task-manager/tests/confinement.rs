@@ -6,7 +6,9 @@
 
 mod world;
 
-use nsfl_messages::wire::{TaskCommand, TaskOrder, TaskReport};
+use nsfl_messages::wire::{Scripts, TaskCommand, TaskOrder, TaskReport};
+use nsfl_package::pack_entries;
+use nsfl_store::{Owner, put_bytes};
 use nsfl_task_manager::{Confinement, Processes, SandboxRules};
 use nsfl_trainer::launch::Bubblewrap;
 use nsfl_types::{Cause, Code, Resource, Runtime, TaskKey};
@@ -119,4 +121,35 @@ raise SystemExit(3)";
     let (code, reason, cause) = fails(world, 500.0).await;
     assert_eq!(code, Code::ScriptExit, "{reason}");
     assert!(cause.log.contains("data True script True\nkey False\nlocal False"), "{}", cause.log);
+}
+
+#[tokio::test]
+async fn a_script_of_a_package_imports_from_all_of_it_in_a_sandbox_too() {
+    let program = match Bubblewrap::probe() {
+        Ok(program) => program,
+        Err(reason) => return eprintln!("skipped: {reason}"),
+    };
+    let mut world = site("", |folder| {
+        let hidden = vec![folder.join("data")];
+        let sandbox = SandboxRules { program, read_only: vec![], hidden, network: false };
+        Confinement { sandbox: Some(sandbox), ..Confinement::default() }
+    })
+    .await;
+    let config = r#"{"script_path": "../src", "train": {"command": "python3", "entry": "main.py"}}"#;
+    let script = "
+import os, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from lib.answer import ANSWER
+try: open('../lib/more.py', 'w')
+except OSError as error: print(error)
+raise SystemExit(ANSWER)";
+    let files = [("conf/task.json", config), ("src/main.py", script), ("lib/answer.py", "ANSWER = 42")];
+    let zip = pack_entries(files.map(|(name, text)| (name, text.as_bytes()))).unwrap();
+    let package = put_bytes(&world.hub.blobs, zip.into(), &Owner::new("job").unwrap()).await.unwrap();
+    let scripts = Some(Scripts { package, config_file: "conf/task.json".into() });
+    let order = TaskOrder { runtime: Runtime::Pytorch, scripts, ..order(&train(1), world.base) };
+    world.command(&TaskCommand::Run(order.into())).await;
+    let (code, _, cause) = failure(&mut world, &train(1)).await;
+    assert_eq!((code, cause.exit.as_deref()), (Code::ScriptExit, Some("exit code 42")), "{}", cause.log);
+    assert!(cause.log.contains("Read-only file system"), "{}", cause.log);
 }

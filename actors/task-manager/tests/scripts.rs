@@ -6,11 +6,10 @@ mod world;
 
 use bytes::Bytes;
 use nsfl_messages::wire::{Scripts, TaskCommand, TaskOrder, TaskReport};
+use nsfl_package::{Limits, pack_entries, unpack};
 use nsfl_store::{BlobStore as _, Owner, put_bytes};
 use nsfl_task_manager::{ProcessConfig, Processes};
-use nsfl_trainer::script::{pack, unpack};
 use nsfl_types::{BlobRef, Cause, Code, Runtime, TaskKey, TaskKind};
-use std::io::{Cursor, Seek as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use world::{DELTA, World, key, model, order, read_when_there, runs, soon, train, world_with};
@@ -95,16 +94,16 @@ async fn blob(world: &World, bytes: Vec<u8>) -> BlobRef {
     put_bytes(&world.hub.blobs, bytes.into(), &Owner::new("job").unwrap()).await.unwrap()
 }
 
+/// A name that becomes `../evil` in the zip: packing refuses that one.
+const OUTSIDE: &str = "xx/evil";
+
 fn zip(files: &[(&str, &str)]) -> Vec<u8> {
-    let items = files.iter().map(|(name, text)| {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        file.rewind().unwrap();
-        ((*name).to_owned(), file)
-    });
-    let mut zip = Cursor::new(Vec::new());
-    pack(items, &mut zip).unwrap();
-    zip.into_inner()
+    let mut zip = pack_entries(files.iter().map(|(name, text)| (*name, text.as_bytes()))).unwrap();
+    // in the entry and in the directory
+    while let Some(at) = zip.windows(OUTSIDE.len()).position(|window| window == OUTSIDE.as_bytes()) {
+        zip[at..at + 2].copy_from_slice(b"..");
+    }
+    zip
 }
 
 #[tokio::test]
@@ -166,7 +165,7 @@ async fn a_package_that_would_do_harm_is_refused_and_the_next_task_runs() {
     let bomb = "0".repeat(30_000_000);
     type Packages<'a> = [(&'a [(&'a str, &'a str)], &'a str, &'a str); 5];
     let packages: Packages<'_> = [
-        (&[("task.json", config), ("../evil", "x")], "task.json", "leaves"),
+        (&[("task.json", config), (OUTSIDE, "x")], "task.json", "leaves"),
         (&[("task.json", config), ("a", &bomb)], "task.json", "times its size"),
         (&[("task.json", config)], "../task.json", "leaves"),
         (&[("task.json", outside)], "task.json", "script_path: leaves the package"),
@@ -213,8 +212,8 @@ async fn weights_that_are_not_the_models_are_told_by_their_code() {
         ("pass", Code::CommitMissing),
     ];
     for (script, expected) in cases {
-        let (code, reason, _) = fails(script).await;
-        assert_eq!(code, expected, "{script}: {reason}");
+        let (code, reason, cause) = fails(&format!("print('trained')\n{script}")).await;
+        assert_eq!((code, cause.log.as_str()), (expected, "trained"), "{script}: {reason}");
     }
 }
 
@@ -273,13 +272,15 @@ commit()
 ",
     )
     .await;
-    let inputs = blob(&world, zip(&[("parameters.json", r#"{"n": 41}"#), ("files/words", "hello")])).await;
+    let zeros = "\0".repeat(3_000_000);
+    let files = [("parameters.json", r#"{"n": 41}"#), ("files/words", "hello"), ("files/zeros", &zeros)];
+    let inputs = blob(&world, zip(&files)).await;
     run(&world, TaskOrder { inputs: Some(inputs), ..task(&world, &train(1)) }).await;
     let ended = end(&mut world, &train(1)).await;
     let TaskReport::Done { extra: Some(extra), .. } = ended else { panic!("{ended:?}") };
     let zip: Bytes = world.hub.blobs.open(extra.digest).await.unwrap();
     let to = tempfile::tempdir().unwrap();
-    unpack(&zip, to.path(), 1000).unwrap();
+    unpack(&zip, to.path(), &Limits::default()).unwrap();
     assert_eq!(std::fs::read_to_string(to.path().join("parameters.json")).unwrap(), r#"{"m": 42}"#);
     assert_eq!(std::fs::read_to_string(to.path().join("files/answer")).unwrap(), "HELLO");
 }

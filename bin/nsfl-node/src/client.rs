@@ -4,7 +4,7 @@ use crate::cli::ClientArgs;
 use crate::server::trainer;
 use crate::{check, confine, exit, newer, node};
 use nsfl_actor::{Supervisor, now_ms};
-use nsfl_config::{ClientConfig, Count};
+use nsfl_config::{ClientConfig, Count, Scripts};
 use nsfl_messages::wire::{ClientInfo, EXPORT_TASKS, VERSION};
 use nsfl_store_posix::{PosixBlobStore, PosixConfig};
 use nsfl_store_sled::SledTaskStore;
@@ -80,9 +80,7 @@ async fn start(config: &ClientConfig, credentials: Credentials) -> anyhow::Resul
 }
 
 fn processes(config: &ClientConfig) -> anyhow::Result<ProcessConfig> {
-    const MB: u64 = 1_000_000;
     let (scripts, builtin) = (&config.scripts, trainer());
-    let mb = |count: Count| u64::from(count.get()) * MB;
     Ok(ProcessConfig {
         torchscript: beside(&builtin.program, &config.runtime.torchscript.command),
         launcher: Launcher {
@@ -97,8 +95,7 @@ fn processes(config: &ClientConfig) -> anyhow::Result<ProcessConfig> {
             quota: mb(scripts.quota_mb),
             log: mb(scripts.log_mb),
             logs: scripts.log_files.get() as usize,
-            package: mb(scripts.package_mb),
-            unpacked: mb(scripts.unpacked_mb),
+            package: package(scripts),
             extra: mb(scripts.extra_mb),
             grace: scripts.grace_ms.duration(),
             state: Duration::from_secs(u64::from(scripts.state_days.get()) * 24 * 3600),
@@ -106,6 +103,15 @@ fn processes(config: &ClientConfig) -> anyhow::Result<ProcessConfig> {
             confinement: confine::confinement(config)?,
         },
     })
+}
+
+/// What the scripts of a job may be here.
+fn package(scripts: &Scripts) -> nsfl_package::Limits {
+    nsfl_package::Limits { packed: mb(scripts.package_mb), bytes: mb(scripts.unpacked_mb), ..Default::default() }
+}
+
+fn mb(count: Count) -> u64 {
+    u64::from(count.get()) * 1_000_000
 }
 
 /// A program by its name, beside this one where it is there, else on `PATH`.
@@ -138,4 +144,14 @@ fn info(config: &ClientConfig, credentials: &Credentials) -> ClientInfo {
 /// Number of training samples of a data set, for ranking; 0 when it cannot be told.
 fn samples(path: &Path) -> u64 {
     nsfl_trainer::sample_count(path).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_is_not_told_otherwise_takes_the_packages_that_a_server_takes() {
+        assert_eq!(package(&Scripts::default()), nsfl_package::Limits::default());
+    }
 }

@@ -22,8 +22,7 @@ pub(crate) fn main(args: &QuickstartArgs) -> anyhow::Result<()> {
     let seconds = began.elapsed().as_secs_f64();
     report.result(&outcome, seconds);
     if args.keep {
-        report.kept(&cast, &dir);
-        cast.wait_for_interrupt()?;
+        cast.wait_for_interrupt(|| report.kept(&cast, &dir))?;
     }
     cast.stop()?;
     if !args.keep {

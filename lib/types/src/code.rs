@@ -123,6 +123,8 @@ codes! {
     Policy => "policy",
     /// The job's extender failed.
     ExtenderFailed => "extender-failed",
+    /// The script ended and left processes running.
+    ScriptForks => "script-forks",
 }
 
 impl fmt::Display for Code {

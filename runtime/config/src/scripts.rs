@@ -16,7 +16,7 @@ pub struct Scripts {
     pub log_files: Count,
     /// Largest package of scripts. Default 64 MB.
     pub package_mb: Count,
-    /// What a package may unpack to. Default 1000 MB.
+    /// What a package may unpack to. Default 256 MB.
     pub unpacked_mb: Count,
     /// What a script may put for the job's extender. Default 64 MB.
     pub extra_mb: Count,
@@ -46,7 +46,7 @@ impl Default for Scripts {
             log_mb: constant!(Count, 10),
             log_files: constant!(Count, 100),
             package_mb: constant!(Count, 64),
-            unpacked_mb: constant!(Count, 1_000),
+            unpacked_mb: constant!(Count, 256),
             extra_mb: constant!(Count, 64),
             file_mb: constant!(Count, 10_000),
             processes: constant!(Count, 4_096),

@@ -1,17 +1,17 @@
-//! Folders of scripts as zip files. Packing gives the same bytes for the same content: sorted names, fixed times, no
-//! links, nothing hidden. Looking into a zip trusts nothing in it. It does not unpack.
+//! Folders of scripts, and what scripts and extenders send each other, as zip files. Packing gives the same bytes for the
+//! same content. Looking into a zip and unpacking it trust nothing in it: it is judged as a whole before a byte is
+//! written, and what it says of itself is not believed while it is read. Server, client and command line take the same.
 
-mod check;
 mod error;
+mod judge;
+mod limits;
 mod pack;
+mod unpack;
 
-pub use check::{Limits, Listing, check};
 pub use error::PackageError;
-pub use pack::{pack_entries, pack_folder};
+pub use limits::{Limits, check_name};
+pub use pack::{pack_entries, pack_files, pack_folder};
+pub use unpack::{Listing, check, unpack};
 
-/// A name as it may stand in a package: parts joined by `/`, none empty, `.` or `..`, nothing absolute.
-#[must_use]
-pub fn is_plain(name: &str) -> bool {
-    let part_ok = |part: &str| !part.is_empty() && part != "." && part != "..";
-    !name.contains(['\\', '\0', ':']) && name.len() <= 1024 && name.split('/').all(part_ok)
-}
+#[cfg(test)]
+mod tests;

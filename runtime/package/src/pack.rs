@@ -1,7 +1,8 @@
-//! A folder, or bytes in memory, as a zip that depends on nothing but names and contents.
+//! A folder, files, or bytes in memory as a zip that depends on nothing but names and contents.
 
-use crate::{Limits, PackageError, is_plain};
-use std::io::{Cursor, Write as _};
+use crate::{Limits, PackageError, check_name};
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, Write};
 use std::path::Path;
 use zip::write::{SimpleFileOptions, ZipWriter};
 use zip::{CompressionMethod, DateTime};
@@ -30,7 +31,9 @@ pub fn pack_folder(folder: &Path, limits: &Limits) -> Result<Vec<u8>, PackageErr
         limits.check_bytes(total)?;
         entries.push((name, std::fs::read(&path).map_err(unreadable)?));
     }
-    pack_entries(entries.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())))
+    let zip = pack_entries(entries.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())))?;
+    limits.check_packed(zip.len() as u64)?;
+    Ok(zip)
 }
 
 /// Packs these entries, in the order given.
@@ -38,19 +41,40 @@ pub fn pack_folder(folder: &Path, limits: &Limits) -> Result<Vec<u8>, PackageErr
 /// # Errors
 /// A name that does not fit, or one that is there twice.
 pub fn pack_entries<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Vec<u8>, PackageError> {
+    let mut zip = Cursor::new(Vec::new());
+    pack(entries.into_iter().map(|(name, bytes)| (name, bytes, bytes.len() as u64)), &mut zip)?;
+    Ok(zip.into_inner())
+}
+
+/// Packs files, each with its name in the zip, in the order given.
+///
+/// # Errors
+/// The same, and those of reading and writing.
+pub fn pack_files(files: &[(String, File)], to: impl Write + Seek) -> Result<(), PackageError> {
+    let with_length = |(name, file): &(String, File)| {
+        let unreadable = |source| PackageError::Unreadable { path: name.into(), source };
+        Ok((name.clone(), file.try_clone().map_err(unreadable)?, file.metadata().map_err(unreadable)?.len()))
+    };
+    let files = files.iter().map(with_length).collect::<Result<Vec<_>, PackageError>>()?;
+    pack(files.iter().map(|(name, file, length)| (name.as_str(), file, *length)), to)
+}
+
+fn pack<'a>(
+    entries: impl IntoIterator<Item = (&'a str, impl Read, u64)>,
+    to: impl Write + Seek,
+) -> Result<(), PackageError> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .last_modified_time(DateTime::default())
         .unix_permissions(0o644);
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, bytes) in entries {
-        if !is_plain(name) {
-            return Err(PackageError::NotPackable { path: name.into(), problem: "has a name that cannot be sent" });
-        }
-        zip.start_file(name, options)?;
-        zip.write_all(bytes).map_err(zip::result::ZipError::Io)?;
+    let mut zip = ZipWriter::new(to);
+    for (name, mut content, length) in entries {
+        check_name(name).map_err(|problem| PackageError::NotPackable { path: name.into(), problem })?;
+        zip.start_file(name, options.large_file(length >= u64::from(u32::MAX)))?;
+        io::copy(&mut content, &mut zip).map_err(|source| PackageError::Disk { path: name.into(), source })?;
     }
-    Ok(zip.finish()?.into_inner())
+    zip.finish()?;
+    Ok(())
 }
 
 fn list(root: &Path, below: &str, names: &mut Vec<String>) -> Result<(), PackageError> {
@@ -76,44 +100,4 @@ fn list(root: &Path, below: &str, names: &mut Vec<String>) -> Result<(), Package
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    const LIMITS: Limits = Limits { entries: 10, bytes: 1000 };
-
-    #[test]
-    fn the_same_content_gives_the_same_bytes_wherever_and_whenever_it_is_packed() {
-        let pack = |order: &[&str]| {
-            let folder = tempfile::tempdir().unwrap();
-            for name in order {
-                let path = folder.path().join(name);
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(path, format!("content of {name}")).unwrap();
-            }
-            pack_folder(folder.path(), &LIMITS).unwrap()
-        };
-        let packed = pack(&["train.py", "lib/a.py", "lib/b.py", ".git/config", "__pycache__/x.pyc"]);
-        assert_eq!(packed, pack(&["lib/b.py", "train.py", "lib/a.py"]));
-        let names: Vec<String> = crate::check(&packed, &LIMITS).unwrap().names;
-        assert_eq!(names, ["lib/a.py", "lib/b.py", "train.py"]);
-    }
-
-    #[test]
-    fn what_cannot_be_packed_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let failed = |folder: &Path| pack_folder(folder, &LIMITS).unwrap_err();
-        assert!(failed(folder.path()).to_string().ends_with("holds no files"));
-        let absent = failed(&folder.path().join("absent"));
-        assert!(absent.to_string().contains("absent") && absent.code() == nsfl_types::Code::ScriptMissing, "{absent}");
-        fs::write(folder.path().join("large"), [0; 1001]).unwrap();
-        assert!(failed(folder.path()).to_string().contains("1001 bytes"));
-        fs::remove_file(folder.path().join("large")).unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();
-        assert!(failed(folder.path()).to_string().contains("is a link"));
-        assert!(pack_entries([("../x", &b""[..])]).is_err());
-    }
 }

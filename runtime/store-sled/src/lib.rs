@@ -3,6 +3,7 @@
 //! A record that cannot be read is removed and logged: the server's reconciliation rebuilds what is still wanted.
 
 mod format;
+mod worker;
 
 use async_trait::async_trait;
 use nsfl_store::{Certainty, Finding, StoreError, TaskRecord, TaskStore};
@@ -11,18 +12,14 @@ use sled::{Db, Mode};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use worker::Worker;
 
 /// Small: the records of a client fit many times.
 const CACHE_BYTES: u64 = 8 << 20;
 
 /// Task records in a sled folder.
-#[derive(Clone)]
 pub struct SledTaskStore {
-    /// `None` after an error: sled keeps its first one for good, and only a fresh start gets over it, such as when a full
-    /// disk has room again.
-    db: Arc<Mutex<Option<Db>>>,
-    path: PathBuf,
+    worker: Worker,
 }
 
 impl SledTaskStore {
@@ -34,17 +31,16 @@ impl SledTaskStore {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
         let db = open(&path)?;
-        let store = Self { db: Arc::new(Mutex::new(Some(db))), path };
-        store.with(refuse_newer)?;
-        Ok(store)
+        refuse_newer(&db, &path)?;
+        Ok(Self { worker: Worker::start(&path, db)? })
     }
 
     /// Looks at every record without changing any: those that cannot be read, and each that can.
     ///
     /// # Errors
     /// sled cannot read the folder.
-    pub fn verify(&self) -> Result<(Vec<Finding>, Vec<TaskRecord>), StoreError> {
-        self.with(|db, path| {
+    pub async fn verify(&self) -> Result<(Vec<Finding>, Vec<TaskRecord>), StoreError> {
+        let looked_at = self.worker.run("looking at task records", |db, path| {
             let (mut findings, mut records) = (Vec::new(), Vec::new());
             for entry in db.iter() {
                 let (key, value) = entry.map_err(|error| failed(path, "reading", Certainty::NotDone, error))?;
@@ -59,46 +55,22 @@ impl SledTaskStore {
                 }
             }
             Ok((findings, records))
-        })
+        });
+        looked_at.await
     }
 
-    /// Runs `work` on the blocking pool, and flushes.
+    /// Runs `work` in its turn, and flushes.
     async fn write(
         &self,
         doing: &'static str,
         work: impl FnOnce(&Db) -> sled::Result<()> + Send + 'static,
     ) -> Result<(), StoreError> {
-        self.run(doing, move |db, path| {
+        let written = self.worker.run(doing, move |db, path| {
             work(db).map_err(|error| failed(path, doing, Certainty::NotDone, error))?;
             let flushed = db.flush().and_then(|_| sync(path).map_err(sled::Error::Io));
             flushed.map_err(|error| failed(path, doing, Certainty::MaybeDone, error))
-        })
-        .await
-    }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        doing: &'static str,
-        work: impl FnOnce(&Db, &Path) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let store = self.clone();
-        tokio::task::spawn_blocking(move || store.with(work)).await.unwrap_or_else(|source| {
-            Err(StoreError::Backend { what: doing.into(), certainty: Certainty::MaybeDone, source: source.into() })
-        })
-    }
-
-    /// One at a time, on a database that has had no error yet.
-    fn with<T>(&self, work: impl FnOnce(&Db, &Path) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut held = self.db.lock().unwrap_or_else(PoisonError::into_inner);
-        let db = match held.take() {
-            Some(db) => db,
-            None => open(&self.path)?,
-        };
-        let done = work(&db, &self.path);
-        if done.is_ok() {
-            *held = Some(db);
-        }
-        done
+        });
+        written.await
     }
 }
 
@@ -135,7 +107,7 @@ impl TaskStore for SledTaskStore {
     }
 
     async fn all(&self) -> Result<Vec<TaskRecord>, StoreError> {
-        self.run("reading task records from", |db, path| {
+        let read = self.worker.run("reading task records from", |db, path| {
             let failed = |error| failed(path, "reading task records from", Certainty::NotDone, error);
             let mut records = Vec::new();
             for entry in db.iter() {
@@ -151,8 +123,8 @@ impl TaskStore for SledTaskStore {
             }
             records.sort_by(|a, b| a.key.cmp(&b.key));
             Ok(records)
-        })
-        .await
+        });
+        read.await
     }
 }
 

@@ -9,8 +9,8 @@ fn open(folder: &Path) -> SledTaskStore {
     SledTaskStore::open(folder.join("tasks")).unwrap()
 }
 
-fn inside<T>(store: &SledTaskStore, work: impl FnOnce(&Db) -> T) -> T {
-    work(store.db.lock().unwrap().as_ref().unwrap())
+async fn inside<T: Send + 'static>(store: &SledTaskStore, work: impl FnOnce(&Db) -> T + Send + 'static) -> T {
+    store.worker.run("testing", |db, _| Ok(work(db))).await.unwrap()
 }
 
 #[tokio::test]
@@ -29,9 +29,9 @@ async fn an_unreadable_record_is_removed_and_the_others_are_read() {
     let store = open(folder.path());
     store.put(sample::task("a", "x", 10)).await.unwrap();
     store.put(sample::task("a", "y", 10)).await.unwrap();
-    inside(&store, |db| db.insert(name(&sample::task("a", "x", 0).key), b"\x01rubbish").unwrap());
+    inside(&store, |db| db.insert(name(&sample::task("a", "x", 0).key), b"\x01rubbish").unwrap()).await;
     assert_eq!(store.all().await.unwrap(), [sample::task("a", "y", 10)]);
-    assert_eq!(inside(&store, |db| db.len()), 1);
+    assert_eq!(inside(&store, |db| db.len()).await, 1);
 }
 
 #[tokio::test]
@@ -46,10 +46,20 @@ async fn after_an_error_it_starts_afresh_and_has_what_it_had() {
 }
 
 #[tokio::test]
+async fn after_a_panic_it_starts_afresh_and_has_what_it_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.put(sample::task("a", "x", 10)).await.unwrap();
+    let broken = store.write("breaking", |_| panic!("in sled")).await;
+    assert!(matches!(&broken, Err(error) if error.certainty() == Certainty::MaybeDone), "{broken:?}");
+    assert_eq!(store.all().await.unwrap(), [sample::task("a", "x", 10)]);
+}
+
+#[tokio::test]
 async fn a_record_of_a_newer_version_is_refused_and_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    inside(&store, |db| db.insert("a task", b"\x02of the future").unwrap());
+    inside(&store, |db| db.insert("a task", b"\x02of the future").unwrap()).await;
     drop(store);
     for _ in 0..2 {
         let error = SledTaskStore::open(folder.path().join("tasks")).err().unwrap();
@@ -63,11 +73,11 @@ async fn verifying_names_the_unreadable_record_and_removes_nothing() {
     let store = open(folder.path());
     store.put(sample::task("a", "x", 10)).await.unwrap();
     store.put(sample::task("a", "y", 10)).await.unwrap();
-    assert_eq!(store.verify().unwrap().0, []);
-    inside(&store, |db| db.insert(name(&sample::task("a", "x", 0).key), b"\x01rubbish").unwrap());
-    let (findings, records) = store.verify().unwrap();
+    assert_eq!(store.verify().await.unwrap().0, []);
+    inside(&store, |db| db.insert(name(&sample::task("a", "x", 0).key), b"\x01rubbish").unwrap()).await;
+    let (findings, records) = store.verify().await.unwrap();
     assert!(findings.len() == 1 && findings[0].place.contains("x") && findings[0].damage, "{findings:?}");
-    assert_eq!((records.len(), inside(&store, |db| db.len())), (1, 2));
+    assert_eq!((records.len(), inside(&store, |db| db.len()).await), (1, 2));
 }
 
 #[test]

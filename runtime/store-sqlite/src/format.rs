@@ -1,6 +1,6 @@
 //! How values stand in columns. Floating-point numbers within text are decimal strings, so that each bit comes back and
-//! NaN and infinity have a place. What a job and a run go on from ends with a checksum of its row: SQLite has none of its
-//! pages, and a flipped bit in a number would pass for another number.
+//! NaN and infinity have a place. What a job and a run go on from ends with a checksum of its row; other rows have theirs in a
+//! column (see `seal`).
 
 use nsfl_types::{BlobRef, Cause, Digest, JobKey, Metrics, TaskKind, Timestamp};
 use rusqlite::types::Type;
@@ -44,7 +44,7 @@ fn name_to<T: DeserializeOwned>(name: String, column: &str) -> Result<T> {
     serde_json::from_value(name.into()).map_err(unreadable(column))
 }
 
-pub(crate) fn json(row: &Row<'_>, column: &str) -> Result<serde_json::Value> {
+pub(crate) fn json_text(row: &Row<'_>, column: &str) -> Result<serde_json::Value> {
     serde_json::from_str(&row.get::<_, String>(column)?).map_err(unreadable(column))
 }
 

@@ -8,6 +8,7 @@ mod fail;
 mod format;
 mod open;
 mod read;
+mod seal;
 mod verify;
 mod worker;
 mod write;
@@ -64,7 +65,8 @@ impl SqliteJobStore {
         })
     }
 
-    /// Every row and index looked at: what SQLite finds wrong, and rows that point to nothing.
+    /// Every row and index looked at: what SQLite finds wrong, rows that point to nothing, and rounds, members, checkpoints
+    /// and events that are not what was written.
     ///
     /// # Errors
     /// The file cannot be read.

@@ -7,7 +7,11 @@ use rusqlite_migration::{Error, M, Migrations};
 use std::path::Path;
 use std::time::Duration;
 
-const SCHEMA: &[M<'static>] = &[M::up(include_str!("migrations/1.sql")), M::up(include_str!("migrations/2.sql"))];
+const SCHEMA: &[M<'static>] = &[
+    M::up(include_str!("migrations/1.sql")),
+    M::up(include_str!("migrations/2.sql")),
+    M::up(include_str!("migrations/3.sql")),
+];
 
 /// Opens the connection that writes. The file is made when absent, checked, and migrated.
 pub(crate) fn open(path: &Path, fsync: bool) -> Result<Connection, StoreError> {

@@ -1,12 +1,14 @@
 //! The queries.
 
 use crate::format::{
-    cause, job_key, json, kind, metrics, model, model_if_any, named, named_if_any, time, time_if_any, unreadable,
+    cause, job_key, json_text, kind, metrics, model, model_if_any, named, named_if_any, time, time_if_any, unreadable,
     unsealed, unsigned,
 };
+use crate::seal;
 use nsfl_store::{CheckpointRecord, EventRecord, JobRecord, MemberRecord, RoundRecord, RunRecord};
-use nsfl_types::{JobKey, TaskKey};
+use nsfl_types::{JobKey, TaskKey, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Params, Result, Row, params};
+use serde_json::json;
 
 pub(crate) fn jobs(db: &Connection) -> Result<Vec<JobRecord>> {
     list(db, "SELECT * FROM jobs ORDER BY namespace, id", [], job_record)
@@ -30,23 +32,26 @@ pub(crate) fn run(db: &Connection, key: &JobKey, run: u32) -> Result<Option<RunR
 pub(crate) fn rounds(db: &Connection, key: &JobKey, run: u32) -> Result<Vec<RoundRecord>> {
     let Some(job) = row_of(db, key)? else { return Ok(Vec::new()) };
     let sql = "SELECT * FROM rounds WHERE job = ? AND run = ? ORDER BY round, kind, attempt";
-    list(db, sql, params![job, run], |row| {
-        Ok(RoundRecord {
-            job: key.clone(),
-            run,
-            round: row.get("round")?,
-            attempt: row.get("attempt")?,
-            kind: kind(row)?,
-            state: named(row, "state")?,
-            opened: time(row, "opened")?,
-            closed: time_if_any(row, "closed")?,
-            cohort: row.get("cohort")?,
-            accepted: row.get("accepted")?,
-            metrics: metrics(row)?,
-            model: model_if_any(row)?,
-            reason: row.get("reason")?,
-            cause: cause(row)?,
-        })
+    list(db, sql, params![job, run], |row| round(row, key))
+}
+
+pub(crate) fn round(row: &Row<'_>, key: &JobKey) -> Result<RoundRecord> {
+    seal::check(row)?;
+    Ok(RoundRecord {
+        job: key.clone(),
+        run: row.get("run")?,
+        round: row.get("round")?,
+        attempt: row.get("attempt")?,
+        kind: kind(row)?,
+        state: named(row, "state")?,
+        opened: time(row, "opened")?,
+        closed: time_if_any(row, "closed")?,
+        cohort: row.get("cohort")?,
+        accepted: row.get("accepted")?,
+        metrics: metrics(row)?,
+        model: model_if_any(row)?,
+        reason: row.get("reason")?,
+        cause: cause(row)?,
     })
 }
 
@@ -63,7 +68,8 @@ pub(crate) fn failures(db: &Connection, key: &JobKey, run: u32, limit: u32) -> R
     list(db, sql, params![job, run, limit], |row| member(row, key))
 }
 
-fn member(row: &Row<'_>, key: &JobKey) -> Result<MemberRecord> {
+pub(crate) fn member(row: &Row<'_>, key: &JobKey) -> Result<MemberRecord> {
+    seal::check(row)?;
     let client = row.get::<_, String>("client")?.parse().map_err(unreadable("client"))?;
     let (run, round, attempt) = (row.get("run")?, row.get("round")?, row.get("attempt")?);
     Ok(MemberRecord {
@@ -80,15 +86,20 @@ fn member(row: &Row<'_>, key: &JobKey) -> Result<MemberRecord> {
 pub(crate) fn checkpoints(db: &Connection, key: &JobKey) -> Result<Vec<CheckpointRecord>> {
     let Some(job) = row_of(db, key)? else { return Ok(Vec::new()) };
     list(db, "SELECT * FROM checkpoints WHERE job = ? ORDER BY run, round, id", params![job], |row| {
-        Ok(CheckpointRecord {
-            job: key.clone(),
-            id: row.get("id")?,
-            run: row.get("run")?,
-            round: row.get("round")?,
-            accuracy: row.get("accuracy")?,
-            path: row.get("path")?,
-            model: model(row)?,
-        })
+        checkpoint(row, key)
+    })
+}
+
+pub(crate) fn checkpoint(row: &Row<'_>, key: &JobKey) -> Result<CheckpointRecord> {
+    seal::check(row)?;
+    Ok(CheckpointRecord {
+        job: key.clone(),
+        id: row.get("id")?,
+        run: row.get("run")?,
+        round: row.get("round")?,
+        accuracy: row.get("accuracy")?,
+        path: row.get("path")?,
+        model: model(row)?,
     })
 }
 
@@ -96,10 +107,12 @@ pub(crate) fn events(db: &Connection, job: Option<&JobKey>, after: u64, limit: u
     // Ids are given by SQLite and never negative.
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     match job {
-        None => list(db, "SELECT * FROM events WHERE id > ? ORDER BY id LIMIT ?", params![after, limit], event),
+        None => {
+            list(db, "SELECT * FROM events WHERE id > ? ORDER BY id LIMIT ?", params![after, limit], event_or_damage)
+        }
         Some(key) => {
             let sql = "SELECT * FROM events WHERE namespace = ? AND job = ? AND id > ? ORDER BY id LIMIT ?";
-            list(db, sql, params![key.namespace.as_str(), key.id.as_str(), after, limit], event)
+            list(db, sql, params![key.namespace.as_str(), key.id.as_str(), after, limit], event_or_damage)
         }
     }
 }
@@ -136,13 +149,27 @@ fn job_record(row: &Row<'_>) -> Result<JobRecord> {
     })
 }
 
-fn event(row: &Row<'_>) -> Result<EventRecord> {
-    let job = match (row.get("namespace")?, row.get("job")?) {
-        (Some(namespace), Some(id)) => Some(job_key(namespace, id)?),
-        _ => None,
-    };
-    let (id, at) = (unsigned(row, "id")?, time(row, "at")?);
-    Ok(EventRecord { id, at, job, kind: row.get("kind")?, fields: json(row, "fields")? })
+pub(crate) fn event(row: &Row<'_>) -> Result<EventRecord> {
+    seal::check(row)?;
+    let (id, at, job) = (unsigned(row, "id")?, time(row, "at")?, job_of_event(row)?);
+    Ok(EventRecord { id, at, job, kind: row.get("kind")?, fields: json_text(row, "fields")? })
+}
+
+/// One that cannot be read is told as such: it does not hide those after it.
+fn event_or_damage(row: &Row<'_>) -> Result<EventRecord> {
+    event(row).or_else(|error| {
+        let (id, at) = (unsigned(row, "id")?, time(row, "at").unwrap_or(Timestamp(0)));
+        tracing::error!(id, %error, "event not readable");
+        let fields = json!({"reason": error.to_string()});
+        Ok(EventRecord { id, at, job: job_of_event(row).ok().flatten(), kind: "event-damaged".into(), fields })
+    })
+}
+
+fn job_of_event(row: &Row<'_>) -> Result<Option<JobKey>> {
+    match (row.get("namespace")?, row.get("job")?) {
+        (Some(namespace), Some(id)) => job_key(namespace, id).map(Some),
+        _ => Ok(None),
+    }
 }
 
 fn list<T>(

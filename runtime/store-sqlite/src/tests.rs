@@ -1,5 +1,7 @@
 //! The conformance suite, and what only a database file can get wrong.
 
+mod sealed;
+
 use super::*;
 use nsfl_store::conformance::{self, sample};
 use nsfl_store::{Certainty, MemberState};
@@ -61,8 +63,17 @@ async fn a_database_of_schema_version_1_is_migrated_and_read_to_the_last_bit() {
 
 #[tokio::test]
 async fn a_database_of_schema_version_2_opens_and_is_read_to_the_last_bit() {
+    opens_and_is_read_to_the_last_bit(include_str!("../golden/2.sql")).await;
+}
+
+#[tokio::test]
+async fn a_database_of_schema_version_3_opens_and_is_read_to_the_last_bit() {
+    opens_and_is_read_to_the_last_bit(include_str!("../golden/3.sql")).await;
+}
+
+async fn opens_and_is_read_to_the_last_bit(sql: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let store = golden(folder.path(), include_str!("../golden/2.sql"));
+    let store = golden(folder.path(), sql);
     let key = sample::job_key("a");
     assert_eq!(store.jobs().await.unwrap(), [sample::job("a")]);
     assert_eq!(store.run(&key, 1).await.unwrap(), Some(sample::run("a", 1)));
@@ -71,6 +82,7 @@ async fn a_database_of_schema_version_2_opens_and_is_read_to_the_last_bit() {
     assert_eq!(store.checkpoints(&key).await.unwrap(), [sample::checkpoint("a", "one", 1)]);
     let event = EventRecord { id: 1, ..sample::event(Some("a"), "job-queued") };
     assert_eq!(store.events(None, 0, 10).await.unwrap(), [event]);
+    assert_eq!(store.verify().await.unwrap(), []);
 }
 
 #[test]
@@ -81,9 +93,12 @@ fn each_migration_makes_the_schema_of_its_golden_file() {
         let mut query = db.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").unwrap();
         query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
-    let (first, second) = (include_str!("migrations/1.sql"), include_str!("migrations/2.sql"));
-    assert_eq!(schema(&[first]), schema(&[include_str!("../golden/1.sql")]));
-    assert_eq!(schema(&[first, second]), schema(&[include_str!("../golden/2.sql")]));
+    let migrations =
+        [include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
+    let golden = [include_str!("../golden/1.sql"), include_str!("../golden/2.sql"), include_str!("../golden/3.sql")];
+    for (n, golden) in golden.iter().enumerate() {
+        assert_eq!(schema(&migrations[..=n]), schema(&[golden]), "version {}", n + 1);
+    }
 }
 
 #[test]
@@ -95,7 +110,7 @@ fn a_database_of_a_newer_version_is_refused_with_a_way_out() {
     let error = refusal(&path);
     let said = error.to_string();
     assert!(matches!(error, StoreError::Newer(_)), "{said}");
-    assert!(["jobs.db", "schema 99", "up to 2", "install"].iter().all(|part| said.contains(part)), "{said}");
+    assert!(["jobs.db", "schema 99", "up to 3", "install"].iter().all(|part| said.contains(part)), "{said}");
     let left = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0));
     assert_eq!(left, Ok(99), "it is left as it is");
 }
@@ -218,7 +233,8 @@ async fn a_value_that_is_none_of_ours_is_damage_and_not_a_panic() {
     assert_eq!(member.state, MemberState::Refused);
     store.commit(vec![Change::InsertJob(sample::job("a")), Change::PutMember(member)]).await.unwrap();
     let other = Connection::open(folder.path().join("jobs.db")).unwrap();
-    other.execute("UPDATE members SET state = 'eaten'", []).unwrap();
+    // as of before there were checksums
+    other.execute("UPDATE members SET state = 'eaten', seal = NULL", []).unwrap();
     let error = store.members(&sample::job_key("a"), 1, 1).await.unwrap_err();
     assert!(matches!(&error, StoreError::Damaged(what) if what.contains("eaten")), "{error}");
     assert_eq!(store.jobs().await.unwrap().len(), 1, "the rest is still read");

@@ -3,6 +3,7 @@
 use crate::fail::reading;
 use crate::format::{cause_text, kind_number, metrics_text, name, sealed, signed};
 use crate::read::{generation, row_of};
+use crate::seal;
 use nsfl_store::{Change, CheckpointRecord, EventRecord, JobRecord, MemberRecord, RoundRecord, RunRecord, StoreError};
 use nsfl_types::JobKey;
 use rusqlite::{Connection, Params, Result, params};
@@ -77,71 +78,74 @@ fn put_run(db: &Connection, job: i64, record: &RunRecord) -> Result<()> {
 }
 
 fn put_round(db: &Connection, job: i64, record: &RoundRecord) -> Result<()> {
-    let sql = "REPLACE INTO rounds (job, run, round, kind, attempt, state, opened, closed, cohort, accepted, metrics,
-               model_digest, model_len, reason, cause) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    let params = params![
-        job,
-        record.run,
-        record.round,
-        kind_number(record.kind),
-        record.attempt,
-        name(&record.state),
-        signed(record.opened.0),
-        record.closed.map(|at| signed(at.0)),
-        record.cohort,
-        record.accepted,
-        metrics_text(&record.metrics),
-        record.model.map(|model| *model.digest.as_bytes()),
-        record.model.map(|model| signed(model.len)),
-        record.reason,
-        cause_text(record.cause.as_ref()),
+    let columns = [
+        ("job", job.into()),
+        ("run", record.run.into()),
+        ("round", record.round.into()),
+        ("kind", kind_number(record.kind).into()),
+        ("attempt", record.attempt.into()),
+        ("state", name(&record.state).into()),
+        ("opened", signed(record.opened.0).into()),
+        ("closed", record.closed.map(|at| signed(at.0)).into()),
+        ("cohort", record.cohort.into()),
+        ("accepted", record.accepted.into()),
+        ("metrics", metrics_text(&record.metrics).into()),
+        ("model_digest", record.model.map(|model| model.digest.as_bytes().to_vec()).into()),
+        ("model_len", record.model.map(|model| signed(model.len)).into()),
+        ("reason", record.reason.clone().into()),
+        ("cause", cause_text(record.cause.as_ref()).into()),
     ];
-    execute(db, sql, params)
+    seal::write(db, "REPLACE INTO rounds", &columns)
 }
 
 fn put_member(db: &Connection, job: i64, record: &MemberRecord) -> Result<()> {
-    let sql = "REPLACE INTO members (job, run, round, attempt, kind, client, state, metrics, code, reason, cause, at)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let task = &record.task;
-    let params = params![
-        job,
-        task.run,
-        task.round,
-        task.attempt,
-        kind_number(task.kind),
-        task.client.as_str(),
-        name(&record.state),
-        metrics_text(&record.metrics),
-        record.code.as_ref().map(name),
-        record.reason,
-        cause_text(record.cause.as_ref()),
-        signed(record.at.0),
+    let columns = [
+        ("job", job.into()),
+        ("run", task.run.into()),
+        ("round", task.round.into()),
+        ("attempt", task.attempt.into()),
+        ("kind", kind_number(task.kind).into()),
+        ("client", task.client.as_str().to_owned().into()),
+        ("state", name(&record.state).into()),
+        ("metrics", metrics_text(&record.metrics).into()),
+        ("code", record.code.as_ref().map(name).into()),
+        ("reason", record.reason.clone().into()),
+        ("cause", cause_text(record.cause.as_ref()).into()),
+        ("at", signed(record.at.0).into()),
     ];
-    execute(db, sql, params)
+    seal::write(db, "REPLACE INTO members", &columns)
 }
 
 fn put_checkpoint(db: &Connection, job: i64, record: &CheckpointRecord) -> Result<()> {
-    let sql = "REPLACE INTO checkpoints (job, id, run, round, accuracy, path, model_digest, model_len)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-    let params = params![
-        job,
-        record.id,
-        record.run,
-        record.round,
-        record.accuracy,
-        record.path,
-        record.model.digest.as_bytes(),
-        signed(record.model.len),
+    let columns = [
+        ("job", job.into()),
+        ("id", record.id.clone().into()),
+        ("run", record.run.into()),
+        ("round", record.round.into()),
+        ("accuracy", record.accuracy.into()),
+        ("path", record.path.clone().into()),
+        ("model_digest", record.model.digest.as_bytes().to_vec().into()),
+        ("model_len", signed(record.model.len).into()),
     ];
-    execute(db, sql, params)
+    seal::write(db, "REPLACE INTO checkpoints", &columns)
 }
 
+/// The id is chosen here, as `AUTOINCREMENT` would, so that it is in the checksum too.
 fn append_event(db: &Connection, record: &EventRecord) -> Result<()> {
-    let sql = "INSERT INTO events (at, namespace, job, kind, fields) VALUES (?, ?, ?, ?, ?)";
+    let sql = "SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),
+               coalesce((SELECT max(id) FROM events), 0)) + 1";
+    let id: i64 = db.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
     let job = record.job.as_ref();
-    let namespace = job.map(|key| key.namespace.as_str());
-    let id = job.map(|key| key.id.as_str());
-    execute(db, sql, params![signed(record.at.0), namespace, id, record.kind, record.fields.to_string()])
+    let columns = [
+        ("id", id.into()),
+        ("at", signed(record.at.0).into()),
+        ("namespace", job.map(|key| key.namespace.as_str().to_owned()).into()),
+        ("job", job.map(|key| key.id.as_str().to_owned()).into()),
+        ("kind", record.kind.clone().into()),
+        ("fields", record.fields.to_string().into()),
+    ];
+    seal::write(db, "INSERT INTO events", &columns)
 }
 
 fn execute(db: &Connection, sql: &str, params: impl Params) -> Result<()> {

@@ -35,7 +35,8 @@ impl TaskRecord {
     }
 }
 
-/// The client's task records. Each write is durable when it returns.
+/// The client's task records. Each write is durable when it returns. All is done in the order it was asked for, also when
+/// whoever asked is gone: what is read or written afterwards is not overtaken by it.
 #[async_trait]
 pub trait TaskStore: Send + Sync + 'static {
     /// Inserts or replaces; `TooLarge` above `MAX_TASK_RECORD`.

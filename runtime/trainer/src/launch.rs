@@ -86,6 +86,8 @@ pub struct Ending {
     pub workers: Vec<How>,
     /// The first that did not end well; the others were killed for it.
     pub failed: Option<u32>,
+    /// What still ran long after all of them had ended well, and was killed: some command lines of it.
+    pub left: Vec<String>,
     /// The limit they ran into.
     pub limit: Option<Limit>,
     /// The largest sum of memory seen, in bytes.
@@ -157,7 +159,7 @@ impl Launched {
 }
 
 impl Ending {
-    /// Whether every worker says that its work is done, and no limit was passed.
+    /// Whether every worker says that its work is done, nothing ran on after them, and no limit was passed.
     #[must_use]
     pub fn is_well(&self) -> bool {
         self.code().is_none()
@@ -175,7 +177,8 @@ impl Ending {
     pub fn code(&self) -> Option<Code> {
         match (self.limit, self.how()) {
             (Some(limit), _) => Some(limit.code()),
-            (None, How::Exit(0)) => None,
+            (None, How::Exit(0)) if self.left.is_empty() => None,
+            (None, How::Exit(0)) => Some(Code::ScriptForks),
             (None, How::Exit(_)) => Some(Code::ScriptExit),
             (None, How::Signal(_) | How::Lost) => Some(Code::ScriptSignal),
             (None, How::NotStarted(_)) => Some(Code::ScriptCommand),
@@ -240,6 +243,7 @@ async fn attend(
         Some(report) => Ok(Ending {
             workers: report.workers,
             failed: report.failed,
+            left: report.left,
             limit: told.limit,
             peak_memory: told.peak_memory,
             cpu_time: Duration::from_millis(told.cpu_ms),
@@ -257,7 +261,7 @@ async fn attend(
 impl Ending {
     fn of_lost(order: &Order) -> Self {
         let workers = vec![How::Lost; order.workers.len()];
-        Self { workers, failed: Some(0), limit: None, peak_memory: 0, cpu_time: Duration::ZERO }
+        Self { workers, failed: Some(0), left: Vec::new(), limit: None, peak_memory: 0, cpu_time: Duration::ZERO }
     }
 }
 

@@ -6,13 +6,11 @@ mod configuration;
 mod folder;
 mod log;
 mod outcome;
-mod package;
 mod progress;
 
 pub use configuration::{Program, Stage};
 pub use folder::{Facts, TaskFolder, open};
 pub use outcome::ScriptFailure;
-pub use package::{inside, pack, unpack};
 pub use progress::{Progress, watching};
 
 use crate::launch::{LaunchSpec, Launcher, Limits, Sandbox, Worker};

@@ -64,13 +64,23 @@ async fn what_is_not_there_is_told_by_its_code() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_outlives_its_worker_is_killed_before_the_end_is_told() {
+async fn what_outlives_its_worker_is_killed_and_told_by_its_name() {
     let scene = Scene::new();
     let fifo = fifo(scene.folder());
     let mut task = scene.launcher().launch(scene.spec(&[ESCAPED])).unwrap();
     let reader = await_ready(&fifo);
-    assert!(task.wait().await.unwrap().is_well());
+    let ending = task.wait().await.unwrap();
+    assert_eq!((ending.how(), ending.code()), (&How::Exit(0), Some(Code::ScriptForks)));
+    assert!(ending.left.iter().any(|left| left == "sleep 100000"), "{:?}", ending.left);
     await_all_gone(reader);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_by_itself_soon_after_its_worker_is_waited_for() {
+    let scene = Scene::new();
+    let ending = scene.run(scene.spec(&["setsid -f sh -c 'sleep 0.3; echo done'"])).await;
+    assert!(ending.is_well() && ending.left.is_empty(), "{ending:?}");
+    assert_eq!(scene.log(0), "done\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

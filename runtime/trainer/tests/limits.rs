@@ -117,7 +117,7 @@ async fn no_group_is_left_behind() {
     let Some(cgroups) = groups("pids") else { return };
     let script = "setsid -f sleep 100000; grep :pids: /proc/self/cgroup";
     let (ending, log) = with(Some(cgroups), Limits::default(), script).await;
-    assert!(ending.is_well(), "{log}");
+    assert_eq!(ending.code(), Some(Code::ScriptForks), "{log}");
     let group = log.trim().split_once(":pids:/").unwrap().1;
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
     assert!(group.contains("nsfl-") && !own.contains(group), "{group}");

@@ -193,7 +193,7 @@ async fn a_script_that_never_ends_is_killed_even_when_it_ignores_the_request() {
 }
 
 #[tokio::test]
-async fn what_a_script_forks_does_not_outlive_it() {
+async fn what_a_script_forks_does_not_outlive_it_and_a_script_that_leaves_it_has_failed() {
     let mut script = Script::new("");
     let fifo = fifo(script.scene.outside());
     let text = format!(
@@ -215,7 +215,12 @@ commit()
     );
     std::fs::write(script.task.program.folder.join("train.py"), text).unwrap();
     let reader = std::thread::spawn(move || await_ready(&fifo));
-    script.run().await.unwrap();
+    let (code, reason, cause) = script.fails().await;
+    assert_eq!((code, cause.exit.as_deref()), (Code::ScriptForks, Some("exit code 0")));
+    assert!(
+        reason.starts_with("the script ended and left processes running: ") && reason.contains("train.py"),
+        "{reason}"
+    );
     await_all_gone(reader.join().unwrap());
 }
 

@@ -85,27 +85,7 @@ async fn the_three_functions_see_the_round_and_decide_its_model() {
 #[tokio::test]
 async fn a_job_killed_in_every_round_ends_with_the_same_model() {
     let mut stormy = world(3, LARGEST).await;
-    stormy.starter.start(stormy.run.clone()).await.unwrap();
-    let mut last = 0;
-    let end = loop {
-        tokio::select! {
-            end = async {
-                loop {
-                    match stormy.ends.recv().await.unwrap() {
-                        SchedulerMsg::Run { event: RunEvent::Started | RunEvent::Progress { .. }, .. } => {}
-                        SchedulerMsg::Run { event, .. } => break event,
-                        other => panic!("unexpected {other:?}"),
-                    }
-                }
-            } => break end,
-            command = stormy.commands.recv() => {
-                if let Some(TaskCommand::Ack { key }) = command && key.round > last {
-                    last = key.round;
-                    stormy.jobs.restart_child("default/j").await.unwrap();
-                }
-            }
-        }
-    };
+    let (end, last) = stormy.run_killed_in_every_round().await;
     assert!(matches!(end, RunEvent::Finished), "{end:?}");
     assert!(last >= 2, "the job was disturbed");
     assert_eq!(stormy.output("checkpoint_3.safetensors"), weights(7.5));

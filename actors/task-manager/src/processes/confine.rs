@@ -2,8 +2,7 @@
 
 use crate::trainer::Assignment;
 use nsfl_trainer::launch::{Bubblewrap, Limits, Sandbox};
-use nsfl_trainer::script::Program;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How a site confines scripts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,14 +50,15 @@ impl Confinement {
         }
     }
 
-    pub(super) fn sandbox(&self, task: &Assignment, program: &Program) -> Option<Sandbox> {
+    /// `code`: the folder of the task's scripts, with all that they import.
+    pub(super) fn sandbox(&self, task: &Assignment, code: &Path) -> Option<Sandbox> {
         let rules = self.sandbox.as_ref()?;
         let data = task.datasets.values().filter(|path| path.exists()).cloned();
         Some(Sandbox {
             program: rules.program.clone(),
             writable: vec![task.folder.clone()],
             tmp: task.folder.join("tmp"),
-            read_only: rules.read_only.iter().cloned().chain([program.folder.clone()]).chain(data).collect(),
+            read_only: rules.read_only.iter().cloned().chain([code.to_owned()]).chain(data).collect(),
             hidden: rules.hidden.clone(),
             network: rules.network,
             gpu: task.work.resource.gpu > 0.0,

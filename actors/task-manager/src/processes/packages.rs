@@ -1,8 +1,9 @@
 //! Packages of scripts that came with jobs, unpacked once each: a folder named by the digest, there whole or not at all.
 
-use super::blocking;
+use super::{PACKAGE, blocking};
+use nsfl_package::{Limits, unpack};
 use nsfl_store::BlobStore;
-use nsfl_trainer::script::{Program, unpack};
+use nsfl_trainer::script::Program;
 use nsfl_types::{BlobRef, Code, Refusal};
 use std::fs::{self, File};
 use std::io;
@@ -18,8 +19,8 @@ const PARTIAL: &str = ".part-";
 #[derive(Debug)]
 pub(super) struct Packages {
     pub(super) folder: PathBuf,
-    /// What one may unpack to.
-    pub(super) max_bytes: u64,
+    /// What one may hold.
+    pub(super) limits: Limits,
 }
 
 impl Packages {
@@ -35,9 +36,9 @@ impl Packages {
             return Ok(place);
         }
         let opened = blobs.open(package.digest).await;
-        let zip = opened.map_err(|e| Refusal::new(e.code(), format!("the package of scripts: {e}")))?;
-        let (folder, max, to) = (self.folder.clone(), self.max_bytes, place.clone());
-        blocking(move || unpack_once(&folder, &zip, &to, max)).await??;
+        let zip = opened.map_err(|e| Refusal::new(e.code(), format!("{PACKAGE}: {e}")))?;
+        let (folder, limits, to) = (self.folder.clone(), self.limits, place.clone());
+        blocking(move || unpack_once(&folder, &zip, &to, &limits)).await??;
         tracing::info!(package = %package.digest, "package of scripts unpacked");
         Ok(place)
     }
@@ -73,19 +74,20 @@ impl Packages {
         .await;
     }
 
-    fn place(&self, package: BlobRef) -> PathBuf {
+    /// Where a package is or will be.
+    pub(super) fn place(&self, package: BlobRef) -> PathBuf {
         self.folder.join(package.digest.to_hex())
     }
 }
 
-fn unpack_once(folder: &Path, zip: &[u8], place: &Path, max_bytes: u64) -> Result<(), Refusal> {
+fn unpack_once(folder: &Path, zip: &[u8], place: &Path, limits: &Limits) -> Result<(), Refusal> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let partial = folder.join(format!("{PARTIAL}{}-{number}", std::process::id()));
     let disk = |e: io::Error| Refusal::new(Code::Internal, format!("the package was not unpacked: {e}"));
     let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(&partial).map_err(disk)?;
-    let unpacked = unpack(zip, &partial, max_bytes).and_then(|()| {
+    let unpacked = unpack(zip, &partial, limits).map_err(|e| e.refusal(PACKAGE)).and_then(|()| {
         // on the disk before it has its name
         File::open(&partial).and_then(|file| Ok(rustix::fs::syncfs(file)?)).map_err(disk)?;
         match fs::rename(&partial, place) {
@@ -108,24 +110,22 @@ fn touch(folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nsfl_package::pack_entries;
     use nsfl_store::memory::MemoryBlobStore;
     use nsfl_store::{Owner, put_bytes};
-    use nsfl_trainer::script::pack;
 
     fn zip(text: &str) -> Vec<u8> {
-        use std::io::{Seek as _, Write as _};
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        file.rewind().unwrap();
-        let mut zip = io::Cursor::new(Vec::new());
-        pack([("train.py".to_owned(), file)], &mut zip).unwrap();
-        zip.into_inner()
+        pack_entries([("train.py", text.as_bytes())]).unwrap()
+    }
+
+    fn packages(dir: &Path, bytes: u64) -> Packages {
+        Packages { folder: dir.join("scripts"), limits: Limits { bytes, ..Limits::default() } }
     }
 
     #[tokio::test]
     async fn a_package_is_unpacked_once_and_goes_when_nobody_used_it_for_a_day() {
         let dir = tempfile::tempdir().unwrap();
-        let packages = Packages { folder: dir.path().join("scripts"), max_bytes: 1000 };
+        let packages = packages(dir.path(), 1000);
         let blobs = MemoryBlobStore::default();
         let owner = Owner::new("o").unwrap();
         let package = put_bytes(&blobs, zip("print()").into(), &owner).await.unwrap();
@@ -150,7 +150,7 @@ mod tests {
     #[tokio::test]
     async fn a_package_that_is_refused_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let packages = Packages { folder: dir.path().join("scripts"), max_bytes: 3 };
+        let packages = packages(dir.path(), 3);
         let blobs = MemoryBlobStore::default();
         let package = put_bytes(&blobs, zip("print()").into(), &Owner::new("o").unwrap()).await.unwrap();
         assert_eq!(packages.unpacked(package, &blobs).await.unwrap_err().code, Code::BadPackage);

@@ -3,38 +3,55 @@
 use super::{Processes, blocking, not_started, optimizer, parameters, tell};
 use crate::trainer::{Assignment, Failure};
 use bytes::Bytes;
-use nsfl_store::StoreError;
-use nsfl_trainer::script::{Facts, ScriptFailure, ScriptTask, TaskFolder, pack, unpack};
-use nsfl_types::{BlobRef, Code, Refusal, TaskKind};
+use nsfl_package::{Limits, PackageError, pack_files, unpack};
+use nsfl_store::{BlobStore, StoreError};
+use nsfl_trainer::script::{Facts, ScriptFailure, ScriptTask, TaskFolder};
+use nsfl_types::{BlobRef, Refusal, TaskKind};
 use nsfl_workflow::UpdateRef;
 use std::fs::{File, Permissions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+/// What comes from the job's extender, in a sentence on what is wrong with it.
+const BROADCAST: &str = "the extender's broadcast";
 /// Packed in the task's folder before it is stored.
 const EXTRA: &str = "extra.zip";
+/// Bytes of the model copied at once.
+const PIECE: usize = 1 << 20;
 
 pub(super) async fn run(trainer: &Processes, task: &Assignment) -> Result<UpdateRef, Failure> {
     let script = describe(trainer, task).await?;
     let script = fill(trainer, task, script).await?;
     let log = trainer.logs.of(&task.key, script.folder.logs());
     let metrics = script.run(&trainer.config.launcher, tell(task)).await?;
+    let handed = hand_over(trainer, task, &script.folder).await;
+    let (blob, extra) = handed.map_err(|Refusal { code, reason }| Failure {
+        code,
+        reason,
+        cause: Some(Box::new(script.last_words())),
+    })?;
     drop(log);
-    let (blob, extra) = match task.key.kind {
-        TaskKind::Train => {
-            let update = task.update(&task.folder, TaskFolder::WEIGHTS).await?;
-            let extra = extra(task, &script.folder, trainer.config.scripts.extra).await?;
-            // the folder lives on for what is to be kept; these are the large part of it
-            for large in [script.folder.base(), task.folder.join(TaskFolder::WEIGHTS)] {
-                let _ = tokio::fs::remove_file(large).await;
-            }
-            (Some(update), extra)
-        }
-        TaskKind::Evaluate => (None, None),
-    };
     let weight = metrics.weight();
     Ok(UpdateRef { blob, extra, metrics, weight })
+}
+
+/// Stores what the script has left: update and extra of a training.
+async fn hand_over(
+    trainer: &Processes,
+    task: &Assignment,
+    folder: &TaskFolder,
+) -> Result<(Option<BlobRef>, Option<BlobRef>), Refusal> {
+    if task.key.kind == TaskKind::Evaluate {
+        return Ok((None, None));
+    }
+    let update = task.update(&task.folder, TaskFolder::WEIGHTS).await?;
+    let extra = extra(task, folder, trainer.config.scripts.extra).await?;
+    // the folder lives on for what is to be kept; these are the large part of it
+    for large in [folder.base(), task.folder.join(TaskFolder::WEIGHTS)] {
+        let _ = tokio::fs::remove_file(large).await;
+    }
+    Ok((Some(update), extra))
 }
 
 async fn describe(trainer: &Processes, task: &Assignment) -> Result<ScriptTask, Refusal> {
@@ -60,7 +77,7 @@ async fn describe(trainer: &Processes, task: &Assignment) -> Result<ScriptTask, 
         grace: rules.grace,
         environment: rules.environment.clone(),
         limits: rules.confinement.limits(task, rules.quota, rules.log),
-        sandbox: rules.confinement.sandbox(task, &program),
+        sandbox: rules.confinement.sandbox(task, &trainer.code(task, &program)),
         program,
     })
 }
@@ -69,27 +86,37 @@ async fn describe(trainer: &Processes, task: &Assignment) -> Result<ScriptTask, 
 async fn fill(trainer: &Processes, task: &Assignment, script: ScriptTask) -> Result<ScriptTask, Refusal> {
     let base = opened(task, task.base, "the model").await?;
     let inputs = match task.work.inputs {
-        Some(inputs) => Some(opened(task, inputs, "the extender's broadcast").await?),
+        Some(inputs) => Some(opened(task, inputs, BROADCAST).await?),
         None => None,
     };
     let (kept, key, max) = (trainer.kept.clone(), task.key.clone(), trainer.config.scripts.extra);
-    let (script, base) = blocking(move || {
+    let store = task.blobs.clone();
+    let filled = blocking(move || {
         let folder = &script.folder;
         let filled = script.prepare().and_then(|()| {
-            std::fs::write(folder.base(), &base)?;
+            copy(store.as_ref(), &base, &folder.base())?;
             kept.give(&key, &folder.state())?;
             read_only(&folder.base())?;
             files(&folder.state()).try_for_each(|file| read_only(&file))
         });
         filled.map_err(|e| not_started("the task's folder was not filled", &e))?;
         if let Some(zip) = inputs {
-            unpack(&zip, &folder.inputs(), max)?;
+            let unpacked = unpack(&zip, &folder.inputs(), &Limits::of_data(max));
+            unpacked.map_err(|e| e.refusal(BROADCAST))?;
         }
-        Ok::<_, Refusal>((script, base))
-    })
-    .await??;
-    task.blobs.forget(&base);
-    Ok(script)
+        Ok(script)
+    });
+    filled.await?
+}
+
+/// Writes a blob of `store`, of which little stays resident, to a new file.
+fn copy(store: &dyn BlobStore, blob: &[u8], to: &Path) -> io::Result<()> {
+    let mut file = File::create_new(to)?;
+    for piece in blob.chunks(PIECE) {
+        file.write_all(piece)?;
+        store.forget(piece);
+    }
+    Ok(())
 }
 
 async fn opened(task: &Assignment, blob: BlobRef, what: &str) -> Result<Bytes, Refusal> {
@@ -114,8 +141,8 @@ async fn extra(task: &Assignment, folder: &TaskFolder, max: u64) -> Result<Optio
         if items.is_empty() {
             return Ok(false);
         }
-        let packed = File::create(&to).and_then(|to| pack(items, to));
-        packed.map_err(|e| Refusal::new(Code::Internal, format!("what the script put was not packed: {e}")))?;
+        let file = File::create(&to).map_err(|source| PackageError::Disk { path: to, source });
+        file.and_then(|file| pack_files(&items, file)).map_err(|e| e.refusal("what the script put"))?;
         Ok::<_, Refusal>(true)
     })
     .await??;

@@ -14,8 +14,11 @@ pub(super) async fn check(folder: &Path) -> anyhow::Result<Report> {
     if !tasks.is_dir() {
         return Ok(report);
     }
-    let opened = SledTaskStore::open(&tasks).and_then(|store| store.verify());
-    let (findings, records) = match opened {
+    let read = match SledTaskStore::open(&tasks) {
+        Ok(store) => store.verify().await,
+        Err(error) => Err(error),
+    };
+    let (findings, records) = match read {
         Ok(read) => read,
         Err(StoreError::Damaged(what)) => {
             report.findings.push(Finding::damage("task records", what, "they could not be looked at"));

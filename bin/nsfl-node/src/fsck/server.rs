@@ -69,13 +69,9 @@ impl Report {
         for run in 1..=runs {
             self.run(store, &job.key, run, whole).await;
         }
-        match store.checkpoints(&job.key).await {
-            Ok(checkpoints) => {
-                for checkpoint in &checkpoints {
-                    self.checkpoint(checkpoint, &storage.join(job.key.namespace.as_str()))?;
-                }
-            }
-            Err(error) => self.unreadable(&format!("{place}, checkpoints"), &error),
+        // those that cannot be read were named with the other rows
+        for checkpoint in store.checkpoints(&job.key).await.unwrap_or_default() {
+            self.checkpoint(&checkpoint, &storage.join(job.key.namespace.as_str()))?;
         }
         Ok(())
     }
@@ -101,16 +97,6 @@ impl Report {
                 }
             },
             Err(error) => self.unreadable(&place, &error),
-        }
-        match store.rounds(key, run).await {
-            Ok(rounds) => {
-                for round in rounds {
-                    if let Err(error) = store.members(key, run, round.round).await {
-                        self.unreadable(&format!("{place}, round {}, members", round.round), &error);
-                    }
-                }
-            }
-            Err(error) => self.unreadable(&format!("{place}, rounds"), &error),
         }
     }
 

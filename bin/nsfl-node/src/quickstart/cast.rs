@@ -5,11 +5,13 @@ use super::report::Report;
 use crate::cli::{ProvisionArgs, QuickstartArgs};
 use crate::provision::provision;
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use tokio::signal::unix::{SignalKind, signal};
 
 const DIGITS: &[u8] = include_bytes!("../../../../data/digits/digits.csv.gz");
 
@@ -65,10 +67,25 @@ impl Cast {
         Ok(())
     }
 
-    pub(crate) fn wait_for_interrupt(&mut self) -> anyhow::Result<()> {
-        // Ctrl-C reaches the whole process group; the server's end is the sign.
-        self.server.child.wait()?;
-        Ok(())
+    /// Until Ctrl-C or SIGTERM, or until the server has ended by itself. `told` is called once a signal is waited for.
+    pub(crate) fn wait_for_interrupt(&self, told: impl FnOnce()) -> anyhow::Result<()> {
+        let server = Pid::from_child(&self.server.child);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let waited = runtime.block_on(async {
+            let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+            told();
+            // NOWAIT: it is waited for when everything is ended
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            let ended = tokio::task::spawn_blocking(move || waitid(WaitId::Pid(server), options));
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                ended = ended => drop(ended??),
+            }
+            Ok(())
+        });
+        runtime.shutdown_background();
+        waited
     }
 }
 

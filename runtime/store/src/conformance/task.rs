@@ -3,7 +3,10 @@
 use super::sample::{task, task_key};
 use crate::{MAX_TASK_RECORD, StoreError, TaskRecord, TaskStore};
 use nsfl_types::TaskKind;
+use std::future::poll_fn;
 use std::path::Path;
+use std::pin::pin;
+use std::task::Poll;
 
 /// Checks a task store. `open` makes a store in the folder given.
 pub async fn task_store<S: TaskStore>(open: impl AsyncFn(&Path) -> S) {
@@ -15,6 +18,7 @@ pub async fn task_store<S: TaskStore>(open: impl AsyncFn(&Path) -> S) {
     a_record_put_again_replaces_the_first(&fresh().await.0).await;
     a_removed_record_is_gone_and_removing_it_again_is_nothing(&fresh().await.0).await;
     a_record_above_the_limit_is_refused_and_one_at_the_limit_is_not(&fresh().await.0).await;
+    writes_that_nobody_waits_for_are_done_in_order_and_before_what_is_asked_next(&fresh().await.0).await;
 }
 
 /// Checks that records are there after the store was closed and opened again.
@@ -62,4 +66,27 @@ async fn a_record_above_the_limit_is_refused_and_one_at_the_limit_is_not(store: 
     let refused = store.put(task("a", "y", MAX_TASK_RECORD + 1)).await;
     assert!(matches!(refused, Err(StoreError::TooLarge { .. })), "{refused:?}");
     assert_eq!(store.all().await.unwrap().len(), 1);
+}
+
+/// As when executors of one task are killed one after the other while they write.
+async fn writes_that_nobody_waits_for_are_done_in_order_and_before_what_is_asked_next(store: &dyn TaskStore) {
+    let key = task("a", "x", 0).key;
+    for last in 1..=20 {
+        for len in 0..=last {
+            begun_and_left(store.put(task("a", "x", len))).await;
+        }
+        assert_eq!(store.all().await.unwrap(), [task("a", "x", last)]);
+        begun_and_left(store.remove(&key)).await;
+        assert_eq!(store.all().await.unwrap(), []);
+    }
+}
+
+/// Polled once: it was asked for, and nobody waits for it.
+async fn begun_and_left<T>(asked: impl Future<Output = T>) {
+    let mut asked = pin!(asked);
+    poll_fn(|context| {
+        let _ = asked.as_mut().poll(context);
+        Poll::Ready(())
+    })
+    .await;
 }

@@ -2,7 +2,7 @@
 //! runs in the sandbox where there is one, and is the nearest to adopt what loses its parent there.
 
 use super::log;
-use super::processes::{end_all_below, kill_below};
+use super::processes::{below, command_line, end_all_below, kill_below};
 use super::protocol::{Control, How, Order, Report, Worker};
 use super::warden::read_order;
 use super::{LIMITS, PARENT, PART};
@@ -19,8 +19,16 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What workers have started may take this long to end after them, by itself: Python's resource tracker, for one, sees
+/// that they are gone and goes too.
+const REST: Duration = Duration::from_secs(3);
+/// So many of what is left are told.
+const TOLD: usize = 5;
 
 /// Where one process is bounded by itself: beside the tree's limits, set before its program begins.
 #[derive(Serialize, Deserialize)]
@@ -59,7 +67,7 @@ pub(super) fn keep() -> io::Result<()> {
         cut.store(true, Ordering::SeqCst);
         kill_below();
     });
-    let mut report = Report { workers: vec![How::Lost; order.workers.len()], failed: None };
+    let mut report = Report { workers: vec![How::Lost; order.workers.len()], failed: None, left: Vec::new() };
     let mut started = Vec::new();
     for (index, worker) in order.workers.iter().enumerate() {
         match start(&order, worker) {
@@ -75,6 +83,9 @@ pub(super) fn keep() -> io::Result<()> {
         }
     }
     await_all(&started, &mut report, &untied)?;
+    if report.failed.is_none() {
+        report.left = await_rest();
+    }
     end_all_below()?;
     for (index, mut child) in started {
         let mut reason = String::new();
@@ -113,6 +124,27 @@ fn await_all(started: &[(usize, Started)], report: &mut Report, untied: &AtomicB
         }
     }
     Ok(())
+}
+
+/// Until nothing is left of what the workers have started, or the time for it is up: what is left then, and killed.
+fn await_rest() -> Vec<String> {
+    let (gone, all_gone) = channel::<()>();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&is_over);
+    let watch = std::thread::spawn(move || {
+        if all_gone.recv_timeout(REST) != Err(RecvTimeoutError::Timeout) {
+            return Vec::new();
+        }
+        let left = below(getpid().as_raw_nonzero().get());
+        let told = left.into_iter().filter_map(command_line).take(TOLD).collect();
+        // the wait below ends with the first that is killed
+        over.store(true, Ordering::SeqCst);
+        kill_below();
+        told
+    });
+    while !is_over.load(Ordering::SeqCst) && !matches!(wait(WaitOptions::empty()), Err(Errno::CHILD)) {}
+    drop(gone);
+    watch.join().unwrap_or_default()
 }
 
 impl Report {

@@ -94,6 +94,18 @@ pub(super) fn kill_below() {
     stopped.into_iter().for_each(kill);
 }
 
+/// The command line of a process, shortened; its name in brackets where it has none any more.
+pub(super) fn command_line(pid: i32) -> Option<String> {
+    const CHARS: usize = 200;
+    let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let text = String::from_utf8_lossy(&words).trim_end_matches('\0').replace('\0', " ");
+    let shown = match text.is_empty() {
+        true => format!("[{}]", fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end()),
+        false => text,
+    };
+    Some(shown.chars().map(|c| if c.is_control() { ' ' } else { c }).take(CHARS).collect())
+}
+
 /// Kills a process.
 pub(super) fn kill(pid: i32) {
     send(pid, Signal::KILL);
@@ -186,6 +198,7 @@ mod tests {
         assert_eq!(usage.threads, 2);
         let memory = usage.memory;
         assert!(memory > 50_000 && proportional(&tree).is_none_or(|exact| exact <= memory), "{usage:?}");
+        assert_eq!(command_line(tree[0]).unwrap(), "sleep 1000");
         tree.into_iter().for_each(kill);
         child.kill().unwrap();
         child.wait().unwrap();

@@ -49,6 +49,8 @@ pub(super) struct Report {
     pub(super) workers: Vec<How>,
     /// The first that did not end well.
     pub(super) failed: Option<u32>,
+    /// What still ran long after all of them had ended well, as command lines.
+    pub(super) left: Vec<String>,
 }
 
 /// From the warden.

@@ -55,7 +55,11 @@ impl ScriptTask {
             return failed(error.code(), reason, Cause { traceback: error.traceback.or(cause.traceback), ..cause });
         }
         match (ending.how(), error) {
-            (How::Exit(0), _) => {}
+            (How::Exit(0), _) if ending.left.is_empty() => {}
+            (How::Exit(0), _) => {
+                let reason = format!("the script ended and left processes running: {}", ending.left.join(", "));
+                return failed(Code::ScriptForks, reason, cause);
+            }
             (How::Exit(_), Some(error)) if is_memory(&error) => {
                 cause.limit = self.limits.memory.map(|bytes| Limit::Memory(bytes).to_string());
                 return failed(Code::ScriptMemory, format!("the script had too little memory: {error}"), cause);
@@ -72,6 +76,13 @@ impl ScriptTask {
             }
         }
         self.committed().or_else(|Refusal { code, reason }| failed(code, reason, Cause { exit: None, ..cause }))
+    }
+
+    /// What it printed last: all there is to say of a script that ended well and handed over what is of no use.
+    #[must_use]
+    pub fn last_words(&self) -> Cause {
+        let log = log_tail(self.folder.path(), &TaskFolder::log_of(0), SEARCHED);
+        Cause { log: last_lines(&log, LINES), ..Cause::default() }
     }
 
     fn committed(&self) -> Result<Metrics, Refusal> {

@@ -7,7 +7,7 @@ use crate::proto::{Chunk, GetRequest, StatRequest};
 use crate::{BlobError, Refusal};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use nsfl_store::{BlobStore, Owner};
+use nsfl_store::{BlobStore, Owner, StoreError};
 use nsfl_types::{BlobRef, Code, Digest};
 use std::future::Future;
 use std::sync::Arc;
@@ -41,8 +41,8 @@ impl From<Refusal> for Ended {
     }
 }
 
-impl From<nsfl_store::StoreError> for Ended {
-    fn from(error: nsfl_store::StoreError) -> Self {
+impl From<StoreError> for Ended {
+    fn from(error: StoreError) -> Self {
         Ended::Final(error.into())
     }
 }
@@ -78,6 +78,19 @@ impl BlobClient {
     /// # Errors
     /// The server's refusal (`BlobRefused`, `TooLarge`, `WrongDigest`, …), or `Lost`.
     pub async fn put(&self, blob: BlobRef, bytes: Bytes) -> Result<(), BlobError> {
+        self.put_whole(blob, bytes, None).await
+    }
+
+    /// The same with a blob of `store`, of which little stays resident while it is sent.
+    ///
+    /// # Errors
+    /// As `put`, and the store's.
+    pub async fn put_stored(&self, blob: BlobRef, store: &Arc<dyn BlobStore>) -> Result<(), BlobError> {
+        let bytes = store.open(blob.digest).await.map_err(|e| Refusal::new(e.code(), e.to_string()))?;
+        self.put_whole(blob, bytes, Some(store)).await
+    }
+
+    async fn put_whole(&self, blob: BlobRef, bytes: Bytes, from: Option<&Arc<dyn BlobStore>>) -> Result<(), BlobError> {
         if bytes.len() as u64 != blob.len {
             let reason = format!("{} bytes were given for a blob of {}", bytes.len(), blob.len);
             return Err(Refusal::new(Code::WrongDigest, reason).into());
@@ -85,7 +98,7 @@ impl BlobClient {
         let (mut attempts, mut last_held) = (Attempts::new(self.redial), 0);
         loop {
             let before = last_held;
-            match self.put_once(blob, &bytes, &mut last_held).await {
+            match self.put_once(blob, &bytes, from, &mut last_held).await {
                 Ok(()) => return Ok(()),
                 Err(ended) => self.wait_after(ended, last_held > before, &mut attempts).await?,
             }
@@ -109,17 +122,22 @@ impl BlobClient {
         Ok(self.in_time(calls.stat(request)).await??.held)
     }
 
-    /// The chunks from `start`; at least one, which names the blob.
+    /// The chunks from `start`; at least one, which names the blob. When one is asked for, those before it are encoded
+    /// and their pages given back to the store they are `from`.
     fn chunks(
         &self,
         blob: BlobRef,
         bytes: Bytes,
         start: usize,
+        from: Option<Arc<dyn BlobStore>>,
     ) -> impl futures_util::Stream<Item = Chunk> + Send + use<> {
         let size = self.limits.chunk_bytes;
         let count = (bytes.len() - start).div_ceil(size).max(1);
         futures_util::stream::iter((0..count).map(move |i| {
             let at = start + i * size;
+            if let Some(store) = from.as_ref().filter(|_| i > 0) {
+                store.forget(&bytes[at - size..at]);
+            }
             let data = bytes.slice(at..bytes.len().min(at + size));
             let (digest, length) = if i == 0 { (digest_bytes(blob.digest), blob.len) } else { (Bytes::new(), 0) };
             Chunk { digest, length, offset: at as u64, data }
@@ -151,15 +169,25 @@ impl BlobClient {
         if file.offset() < blob.len {
             return Err(Refusal::new(Code::LinkLost, "the download ended early").into());
         }
-        file.commit(owner).await?;
-        Ok(())
+        match file.commit(owner).await {
+            Ok(_) => Ok(()),
+            // it was whole, nobody's, and is swept away by now
+            Err(gone @ StoreError::NotFound(_)) => Err(Ended::ForNow(Refusal::new(gone.code(), gone.to_string()))),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// One attempt to send; `last_held` is what the server had at its beginning.
-    async fn put_once(&self, blob: BlobRef, bytes: &Bytes, last_held: &mut u64) -> Result<(), Ended> {
+    async fn put_once(
+        &self,
+        blob: BlobRef,
+        bytes: &Bytes,
+        from: Option<&Arc<dyn BlobStore>>,
+        last_held: &mut u64,
+    ) -> Result<(), Ended> {
         *last_held = self.held(blob.digest).await?.min(blob.len);
         let start = usize::try_from(*last_held).expect("the blob is in memory, so its length is a usize");
-        let sent = self.chunks(blob, bytes.clone(), start);
+        let sent = self.chunks(blob, bytes.clone(), start, from.cloned());
         let calls = self.connection().await?.calls;
         calls.put(sent.boxed()).await?;
         Ok(())

@@ -6,3 +6,4 @@ mod golden;
 mod handshake;
 mod links;
 mod support;
+mod swept;

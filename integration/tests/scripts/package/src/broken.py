@@ -1,0 +1,4 @@
+"""No Python."""
+
+def broken(:
+    pass
