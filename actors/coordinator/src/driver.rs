@@ -50,6 +50,7 @@ pub(crate) struct Coordinator {
 pub(crate) struct Owners {
     pub(crate) run: Owner,
     pub(crate) models: Owner,
+    pub(crate) states: Owner,
     pub(crate) updates: Owner,
     pub(crate) packages: Owner,
     pub(crate) inputs: Owner,
@@ -62,6 +63,7 @@ impl Owners {
         Ok(Self {
             run: owner("")?,
             models: owner("/models")?,
+            states: owner("/states")?,
             updates: owner("/updates")?,
             packages: owner("/packages")?,
             inputs: owner("/inputs")?,

@@ -14,12 +14,14 @@ mod packages;
 mod record;
 mod scaffold;
 mod starter;
+mod state;
+mod sum;
 #[cfg(test)]
 mod tests;
 
 pub use extender::ExtenderConfig;
 pub use kept::{KeptError, kept_blobs};
-pub use starter::{CoordinatorStarter, Surroundings};
+pub use starter::{AggregationConfig, CoordinatorStarter, Surroundings};
 
 pub(crate) use aggregator::{Aggregator, AggregatorArgs, AggregatorMsg};
 pub(crate) use driver::{Coordinator, CoordinatorArgs};

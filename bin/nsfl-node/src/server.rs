@@ -22,7 +22,7 @@ use crate::{check, exit, newer, node};
 use nsfl_actor::{Address, ChildSpec, Directory, GiveUp, Restart, Strategy, Supervisor, SupervisorSpec};
 use nsfl_api_server::{ApiServer, ApiServerArgs};
 use nsfl_config::ServerConfig;
-use nsfl_coordinator::{CoordinatorStarter, ExtenderConfig, Surroundings};
+use nsfl_coordinator::{AggregationConfig, CoordinatorStarter, ExtenderConfig, Surroundings};
 use nsfl_gateway::{GatewayConfig, gateway_tree};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, LiveEvent, SchedulerMsg, SelectorMsg};
 use nsfl_scheduler::{Scheduler, SchedulerArgs};
@@ -164,6 +164,7 @@ fn core(
             backoff_base_ms: config.rounds.retry_base_ms.get(),
             backoff_max_ms: config.rounds.retry_max_ms.get(),
         },
+        aggregation: AggregationConfig { memory_bytes: config.aggregation.memory_bytes.get() },
         extender: ExtenderConfig {
             enabled: config.extender.enabled,
             python: config.extender.python.clone().into(),

@@ -19,6 +19,7 @@ mod columns;
 mod error;
 mod fixed;
 mod geometry;
+mod job;
 mod member;
 mod mix;
 mod numbers;

@@ -1,6 +1,7 @@
 //! What must hold for a run: its order of steps, its retries, its end. Faults at random are in `tests/`.
 
 mod extended;
+mod kept;
 
 use super::*;
 use crate::round::{RoundOutcome, UpdateRef};
