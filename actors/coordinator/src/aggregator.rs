@@ -37,10 +37,27 @@ pub(crate) enum AggregatorMsg {
         /// What the rule may ask for.
         numbers: Metrics,
         owner: Owner,
-        reply: Reply<Result<(), Refusal>>,
+        reply: Reply<Result<(), Unfit>>,
     },
     /// Make the next model and what goes with it.
     Aggregate { order: Order, reply: Reply<Result<Summed, Refusal>> },
+}
+
+/// Why an update does not count, or not yet.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// It is no update to the base: that is final.
+    Refused(Refusal),
+    /// The server could not look at it. It is not to blame.
+    Unjudged(Refusal),
+}
+
+impl Unfit {
+    pub(crate) fn into_refusal(self) -> Refusal {
+        match self {
+            Unfit::Refused(refusal) | Unfit::Unjudged(refusal) => refusal,
+        }
+    }
 }
 
 pub(crate) struct Aggregator {
@@ -80,7 +97,7 @@ impl Role for Aggregator {
                 // before a whole update is read
                 let reported = check_weight(weight).and_then(|()| self.aggregation.check_numbers(&numbers));
                 if let Err(e) = reported {
-                    reply.send(Err(Refusal::new(e.code(), e.to_string())));
+                    reply.send(Err(Unfit::Refused(Refusal::new(e.code(), e.to_string()))));
                     return Ok(Next::Continue);
                 }
                 ctx.run(async move {
@@ -108,54 +125,61 @@ async fn check(
     base: BlobRef,
     (update, extra): (BlobRef, Option<BlobRef>),
     owner: &Owner,
-) -> Result<(), Refusal> {
+) -> Result<(), Unfit> {
     for blob in std::iter::once(update).chain(extra) {
-        blobs.retain(blob.digest, owner).await.map_err(|e| stored(&e))?;
+        blobs.retain(blob.digest, owner).await.map_err(|e| Unfit::Unjudged(stored(&e)))?;
     }
     Step::new("aggregator", &"check").reach("after-retain");
     let verdict = match judge_extra(&blobs, extra).await {
         Ok(()) => judge(&blobs, base, update).await,
-        Err(refusal) => Err(refusal),
+        Err(unfit) => Err(unfit),
     };
     match verdict {
         Ok(found) => {
             lock(&facts).insert(update.digest, found);
             Ok(())
         }
-        Err(refusal) => {
+        Err(Unfit::Refused(refusal)) => {
             for blob in std::iter::once(update).chain(extra) {
-                blobs.release(blob.digest, owner).await.map_err(|e| stored(&e))?;
+                if let Err(error) = blobs.release(blob.digest, owner).await {
+                    tracing::warn!(%error, digest = %blob.digest, "blob not released");
+                }
             }
-            Err(refusal)
+            Err(Unfit::Refused(refusal))
         }
+        // it stays until it is looked at again, or the run ends
+        Err(unjudged) => Err(unjudged),
     }
 }
 
 /// What the job's extender will read must be a zip that is safe to read.
-async fn judge_extra(blobs: &Arc<dyn BlobStore>, extra: Option<BlobRef>) -> Result<(), Refusal> {
+async fn judge_extra(blobs: &Arc<dyn BlobStore>, extra: Option<BlobRef>) -> Result<(), Unfit> {
     let Some(extra) = extra else { return Ok(()) };
-    let bytes = blobs.open(extra.digest).await.map_err(|e| stored(&e))?;
+    let bytes = blobs.open(extra.digest).await.map_err(|e| Unfit::Unjudged(stored(&e)))?;
     let limits = Limits::of_data(Limits::default().bytes);
-    blocking(move || match nsfl_package::check(&bytes, &limits) {
-        Ok(_) => Ok(()),
-        Err(e) => Err(e.refusal("what the script put")),
-    })
-    .await
+    let checked = move || Ok(nsfl_package::check(&bytes, &limits).map_err(|e| e.refusal("what the script put")));
+    blocking(checked).await.map_err(Unfit::Unjudged)?.map(drop).map_err(Unfit::Refused)
 }
 
 /// Whether `update` is one to `base`.
-pub(crate) async fn judge(blobs: &Arc<dyn BlobStore>, base: BlobRef, update: BlobRef) -> Result<UpdateFacts, Refusal> {
-    let base = blobs.open(base.digest).await.map_err(|e| stored(&e))?;
-    let bytes = blobs.open(update.digest).await.map_err(|e| stored(&e))?;
+pub(crate) async fn judge(blobs: &Arc<dyn BlobStore>, base: BlobRef, update: BlobRef) -> Result<UpdateFacts, Unfit> {
+    let base = blobs.open(base.digest).await.map_err(|e| Unfit::Unjudged(stored(&e)))?;
+    let bytes = blobs.open(update.digest).await.map_err(|e| Unfit::Unjudged(stored(&e)))?;
     let store = blobs.clone();
-    blocking(move || {
-        let layout = WeightsView::parse(&base).map_err(|e| tensor(&e))?;
-        let view = WeightsView::parse(&bytes).map_err(|e| tensor(&e))?;
-        let facts = check_update(layout.layout(), &view).map_err(|e| tensor(&e))?;
-        store.forget(&bytes);
+    let looked = blocking(move || {
+        let layout = match WeightsView::parse(&base) {
+            Ok(layout) => layout,
+            // the server's own model
+            Err(error) => return Ok(Err(Unfit::Unjudged(tensor(&error)))),
+        };
+        let view = WeightsView::parse(&bytes).map_err(|e| Unfit::Refused(tensor(&e)));
+        let facts = view.and_then(|view| check_update(layout.layout(), &view).map_err(|e| Unfit::Refused(tensor(&e))));
+        if facts.is_ok() {
+            store.forget(&bytes);
+        }
         Ok(facts)
-    })
-    .await
+    });
+    looked.await.map_err(Unfit::Unjudged)?
 }
 
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {

@@ -1,6 +1,7 @@
 //! Carries out what the run machine asks for. Whatever takes time runs beside the actor and comes back as an input.
 
-use crate::aggregator::AggregatorMsg;
+use crate::aggregator::{AggregatorMsg, Unfit};
+use crate::audit::{self, KeptRound};
 use crate::driver::{Coordinator, CoordinatorArgs, Owners};
 use crate::extender::{Call, Combine, Combined, ExtenderMsg, Fault};
 use crate::record::Recorder;
@@ -78,12 +79,13 @@ impl Coordinator {
         };
         ctx.spawn(question, move |verdict| match verdict {
             Ok(Ok(Ok(()))) => CoordinatorMsg::Input(RunInput::UpdateStored { key, update }),
-            Ok(Ok(Err(Refusal { code, reason }))) => {
+            Ok(Ok(Err(Unfit::Refused(Refusal { code, reason })))) => {
                 CoordinatorMsg::Input(RunInput::UpdateRefused { key, code, reason })
             }
-            // The aggregator died: both start again, and the client is asked again. Its update is not to blame.
-            Ok(Err(error)) => unjudged(key, &error.to_string()),
-            Err(failure) => unjudged(key, &failure.to_string()),
+            // The update is not to blame.
+            Ok(Ok(Err(Unfit::Unjudged(Refusal { code, reason })))) => unjudged(key, code, reason),
+            Ok(Err(error)) => unjudged(key, Code::Internal, unanswered("aggregator", &error)),
+            Err(failure) => unjudged(key, Code::Internal, failure.to_string()),
         });
     }
 
@@ -169,7 +171,7 @@ impl Coordinator {
         Some((extender, Call { package, round, seed, owner }))
     }
 
-    fn send_task(&self, key: TaskKey, base: BlobRef) {
+    pub(crate) fn send_task(&self, key: TaskKey, base: BlobRef) {
         let spec = &self.args.run.spec;
         let order = TaskOrder {
             base,
@@ -214,8 +216,8 @@ impl Coordinator {
 
     /// The rule first, then the extender over the same updates, if the job has one.
     fn aggregate(&self, round: u32, attempt: u32, base: BlobRef, members: Vec<Member>, ctx: &Context<CoordinatorMsg>) {
-        let (run, aggregator) = (&self.args.run, self.args.aggregator.clone());
-        let (owners, blobs) = (self.owners.clone(), self.args.surroundings.blobs.clone());
+        let CoordinatorArgs { run, surroundings, aggregator, .. } = self.args.clone();
+        let (owners, blobs) = (self.owners.clone(), surroundings.blobs.clone());
         let combines = run.spec.extender.as_ref().is_some_and(ExtenderSpec::combines);
         let extender = self.call(round, "combine", owners.models.clone()).filter(|_| combines);
         let state = self.machine.rule_state();
@@ -229,8 +231,9 @@ impl Coordinator {
             states: owners.states.clone(),
         };
         let question = async move {
-            let asked = aggregator.ask(WORK, |reply| AggregatorMsg::Aggregate { order, reply }).await;
+            let asked = aggregator.ask(WORK, |reply| AggregatorMsg::Aggregate { order: order.clone(), reply }).await;
             let summed = answered(Ok(asked))?;
+            audit::keep(&surroundings, &run, &KeptRound::new(round, &order, &summed)).await;
             let Some((extender, call)) = extender else { return Ok((summed, None)) };
             let Summed { model: result, state: kept } = summed;
             let combine = Combine { base, members, result };
@@ -319,9 +322,9 @@ async fn begun(args: CoordinatorArgs, owners: Owners) -> Result<Vec<RunInput>, R
     Ok(kept.into_iter().chain([RunInput::ModelReady { model }]).collect())
 }
 
-fn unjudged(task: TaskKey, error: &str) -> CoordinatorMsg {
-    tracing::warn!(%task, error, "update not judged");
-    CoordinatorMsg::Unjudged(task)
+fn unjudged(task: TaskKey, code: Code, reason: String) -> CoordinatorMsg {
+    tracing::warn!(%task, %code, reason, "update not judged");
+    CoordinatorMsg::Unjudged { task, code, reason }
 }
 
 fn unanswered(who: &str, error: &AskError) -> String {

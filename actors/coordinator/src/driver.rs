@@ -3,6 +3,7 @@
 use crate::extender::ExtenderMsg;
 use crate::links::{Links, News};
 use crate::live::LiveProgress;
+use crate::patience::Patience;
 use crate::record::Recorder;
 use crate::{AggregatorMsg, Surroundings};
 use nsfl_actor::{Address, Context, Failure, Next, Role, Timer, now_ms};
@@ -14,7 +15,7 @@ use nsfl_telemetry::span;
 use nsfl_types::{Cause, ClientId, Code, JobKey, TaskKey, TaskKind, Timestamp};
 use nsfl_workflow::{RunEffect, RunInput, RunMachine, RunPlan, UpdateRef};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long the selector may take.
@@ -27,6 +28,7 @@ pub(crate) struct CoordinatorArgs {
     pub(crate) aggregator: Address<AggregatorMsg>,
     /// None for a job without one.
     pub(crate) extender: Option<Address<ExtenderMsg>>,
+    pub(crate) patience: Patience,
 }
 
 /// Drives one run of a job.
@@ -38,6 +40,8 @@ pub(crate) struct Coordinator {
     pub(crate) machine: RunMachine,
     /// Tasks whose updates the aggregator is looking at: offered again meanwhile, they are answered by its verdict.
     judging: BTreeSet<TaskKey>,
+    /// Tasks whose updates could not be looked at, and how often.
+    unjudged: BTreeMap<TaskKey, u32>,
     links: Links,
     progress: LiveProgress,
     pub(crate) recorder: Recorder,
@@ -100,9 +104,9 @@ impl Role for Coordinator {
         let owners = Owners::new(&args.run.key, args.run.run)?;
         let progress = LiveProgress::new(key.clone(), args.surroundings.live.clone());
         let links = Links::default();
-        let (judging, timer) = (BTreeSet::new(), None);
+        let (judging, unjudged, timer) = (BTreeSet::new(), BTreeMap::new(), None);
         let mut coordinator =
-            Self { args, owners, used, machine, judging, links, progress, recorder, generation, timer };
+            Self { args, owners, used, machine, judging, unjudged, links, progress, recorder, generation, timer };
         coordinator.announce(RunEvent::Started, ctx);
         let mut effects = Vec::new();
         if is_new {
@@ -117,7 +121,7 @@ impl Role for Coordinator {
         }
         let step = Step::new("coordinator", &if is_new { "begin" } else { "resume" });
         step.reach("before-commit");
-        coordinator.args.surroundings.store.commit(changes).await?;
+        coordinator.commit_with_patience(changes).await?;
         step.reach("after-commit");
         coordinator.span().in_scope(|| {
             coordinator.carry_out(effects, ctx);
@@ -143,8 +147,12 @@ impl Role for Coordinator {
                 self.tell_links().await;
                 return Ok(Next::Continue);
             }
-            CoordinatorMsg::Unjudged(task) => {
-                self.judging.remove(&task);
+            CoordinatorMsg::Unjudged { task, code, reason } => {
+                self.not_judged(task, code, &reason, ctx);
+                return Ok(Next::Continue);
+            }
+            CoordinatorMsg::AskAgain(task) => {
+                self.ask_again(task);
                 return Ok(Next::Continue);
             }
             CoordinatorMsg::Tell => {
@@ -157,6 +165,7 @@ impl Role for Coordinator {
             CoordinatorMsg::Input(input) => {
                 if let RunInput::UpdateStored { key, .. } | RunInput::UpdateRefused { key, .. } = &input {
                     self.judging.remove(key);
+                    self.unjudged.remove(key);
                 }
                 input
             }
@@ -219,13 +228,22 @@ impl Coordinator {
             }
             step.reach("before-commit");
             match self.args.surroundings.store.commit(changes).await {
-                Ok(()) => step.reach("after-commit"),
+                Ok(()) => {
+                    self.args.patience.got_on();
+                    step.reach("after-commit");
+                }
                 Err(error @ StoreError::Fenced { .. }) => {
                     tracing::warn!(job = %self.args.run.key, %error, "replaced coordinator ends");
                     return Ok(Next::Stop);
                 }
                 // Whether nothing or perhaps something was written: the successor reloads and finds out.
-                Err(error) => return Err(Failure::from(error).context("the round's state could not be stored")),
+                Err(error) => {
+                    if matches!(error, StoreError::DiskFull { .. }) {
+                        // no failure of the job's: its successor waits for room
+                        self.args.patience.got_on();
+                    }
+                    return Err(Failure::from(error).context("the round's state could not be stored"));
+                }
             }
         }
         self.recorder.taken();
@@ -236,6 +254,55 @@ impl Coordinator {
         step.reach("after-effects");
         self.tell_links().await;
         Ok(Next::Continue)
+    }
+
+    /// For room on a full disk it waits as long as it takes.
+    async fn commit_with_patience(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let Surroundings { store, retry, .. } = &self.args.surroundings;
+        let mut failures = 0;
+        loop {
+            match store.commit(changes.clone()).await {
+                Err(error @ StoreError::DiskFull { .. }) => {
+                    failures += 1;
+                    let pause = retry.pause_ms(failures);
+                    tracing::warn!(job = %self.args.run.key, %error, pause_ms = pause, "coordinator waits for room");
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// The server is to blame, not the update: its client is asked for it again after a pause.
+    fn not_judged(&mut self, task: TaskKey, code: Code, reason: &str, ctx: &Context<CoordinatorMsg>) {
+        self.judging.remove(&task);
+        let awaited = self.awaits(&task);
+        self.unjudged.retain(|known, _| (known.round, known.attempt) == (task.round, task.attempt));
+        if !awaited {
+            return;
+        }
+        // what a client has not brought is no failure of the server's, and a full disk is waited out
+        if !matches!(code, Code::NotFound | Code::DiskFull) {
+            self.args.patience.failed(&format!("the update of {task} cannot be looked at: {reason}"));
+        }
+        let failures = self.unjudged.entry(task.clone()).or_default();
+        *failures = failures.saturating_add(1);
+        let pause = Duration::from_millis(self.args.surroundings.retry.pause_ms(*failures));
+        ctx.spawn(tokio::time::sleep(pause), move |_| CoordinatorMsg::AskAgain(task));
+    }
+
+    fn ask_again(&self, task: TaskKey) {
+        let asked = self.awaits(&task) && !self.judging.contains(&task);
+        if let Some(base) = self.machine.view().model.filter(|_| asked) {
+            self.send_task(task, base);
+        }
+    }
+
+    /// Whether it is a task of the attempt at work whose answer is waited for.
+    fn awaits(&self, key: &TaskKey) -> bool {
+        let view = self.machine.view();
+        let current = (view.round, view.attempt, view.kind) == (key.round, key.attempt, key.kind);
+        current && view.awaited.contains(&key.client)
     }
 
     /// Writes down whose link has ended while they are awaited, and who is back. For people: nothing depends on it.
@@ -301,10 +368,8 @@ impl Coordinator {
                 // nobody would look at it
                 let extra = extra.filter(|_| self.args.extender.is_some() && update.is_some());
                 let update = UpdateRef { blob: update, extra, metrics, weight };
-                let view = self.machine.view();
-                let current = (view.round, view.attempt, view.kind) == (key.round, key.attempt, key.kind);
-                let awaited = current && view.awaited.contains(&key.client);
-                match (key.kind, update.blob, view.model) {
+                let awaited = self.awaits(&key);
+                match (key.kind, update.blob, self.machine.view().model) {
                     (TaskKind::Train, Some(blob), Some(base)) if awaited => {
                         if self.judging.insert(key.clone()) {
                             self.check_update(key, base, blob, update, ctx);

@@ -5,7 +5,7 @@ use crate::{CoordinatorArgs, scaffold};
 use nsfl_actor::Failure;
 use nsfl_store::{Owner, StoreError};
 use nsfl_tensor::WeightsView;
-use nsfl_trainer::{TrainerTask, Work, spawn};
+use nsfl_trainer::{TrainerError, TrainerTask, Work, spawn};
 use nsfl_types::{BlobRef, Code, ModelSource, Refusal, seed_for};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,7 +32,7 @@ pub(crate) async fn initial_model(args: CoordinatorArgs, owner: Owner) -> Result
     match &run.spec.optimizer {
         Some(optimizer) if optimizer.is_scaffold() => {
             let both = scaffold::add_controls(&args.surroundings.blobs, model, &owner).await?;
-            args.surroundings.blobs.release(model.digest, &owner).await.map_err(|e| refusal(&e))?;
+            args.surroundings.blobs.release(model.digest, &owner).await.map_err(|e| own(&e))?;
             Ok(both)
         }
         _ => Ok(model),
@@ -45,7 +45,7 @@ async fn import(args: &CoordinatorArgs, path: &Path, owner: &Owner) -> Result<Bl
 
 /// A file that is no model fails the run here and not on every client.
 async fn check(args: &CoordinatorArgs, model: BlobRef) -> Result<BlobRef, Refusal> {
-    let bytes = args.surroundings.blobs.open(model.digest).await.map_err(|e| refusal(&e))?;
+    let bytes = args.surroundings.blobs.open(model.digest).await.map_err(|e| own(&e))?;
     match WeightsView::parse(&bytes) {
         Ok(view) if view.layout().tensors().is_empty() => {
             Err(Refusal::new(Code::WrongShape, "the initial model holds no tensors"))
@@ -60,7 +60,9 @@ async fn made_by_trainer(args: &CoordinatorArgs, owner: &Owner) -> Result<BlobRe
     let folder = format!("init+{}+{}+r{}", run.key.namespace, run.key.id, run.run);
     let workspace = args.surroundings.scratch.join(folder);
     let broken = |error: std::io::Error| {
-        Refusal::new(Code::Store, format!("cannot prepare {}: {error}", args.surroundings.scratch.display()))
+        let full = error.kind() == std::io::ErrorKind::StorageFull;
+        let code = if full { Code::DiskFull } else { Code::Store };
+        Refusal::new(code, format!("cannot prepare {}: {error}", args.surroundings.scratch.display()))
     };
     match tokio::fs::remove_dir_all(&workspace).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(broken(error)),
@@ -78,7 +80,11 @@ async fn made_by_trainer(args: &CoordinatorArgs, owner: &Owner) -> Result<BlobRe
         datasets: BTreeMap::new(),
         result: workspace.join("result.json"),
     };
-    let failed = |e: nsfl_trainer::TrainerError| Refusal::new(e.code(), Failure::from_error(&e).to_string());
+    let failed = |e: TrainerError| {
+        // one that ends without a word was killed, or could not write it
+        let code = if matches!(e, TrainerError::Ended { .. }) { Code::Internal } else { e.code() };
+        Refusal::new(code, Failure::from_error(&e).to_string())
+    };
     let mut child = spawn(&args.surroundings.trainer, &workspace, &task, INIT_TIMEOUT).map_err(failed)?;
     child.wait().await.map_err(failed)?;
     let model = import(args, &weights, owner).await?;
@@ -88,4 +94,12 @@ async fn made_by_trainer(args: &CoordinatorArgs, owner: &Owner) -> Result<BlobRe
 
 fn refusal(error: &StoreError) -> Refusal {
     Refusal::new(error.code(), Failure::from_error(error).to_string())
+}
+
+/// Of a blob that was there a moment ago: if it is gone, the store has found it damaged.
+fn own(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::NotFound(_) => Refusal { code: Code::Store, ..refusal(error) },
+        other => refusal(other),
+    }
 }

@@ -2,6 +2,7 @@
 //! coordinator drives the run machine of `nsfl-workflow`: decide, persist, carry out. It never sees a weight; they do.
 
 mod aggregator;
+mod audit;
 mod carry_out;
 mod driver;
 mod extender;
@@ -11,6 +12,7 @@ mod links;
 mod live;
 mod output;
 mod packages;
+mod patience;
 mod record;
 mod scaffold;
 mod starter;
@@ -19,6 +21,7 @@ mod sum;
 #[cfg(test)]
 mod tests;
 
+pub use audit::{KeptRound, kept_round};
 pub use extender::ExtenderConfig;
 pub use kept::{KeptError, kept_blobs};
 pub use starter::{AggregationConfig, CoordinatorStarter, Surroundings};

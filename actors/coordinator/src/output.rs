@@ -70,7 +70,7 @@ fn metrics(rounds: &[RoundRecord]) -> Value {
     Value::Object(lists)
 }
 
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let partial = path.with_extension("json.part");
     let mut file = std::fs::File::create(&partial)?;
     file.write_all(bytes)?;

@@ -8,6 +8,7 @@ use nsfl_package::{Limits, PackageError, check, pack_folder};
 use nsfl_store::{Owner, put_bytes};
 use nsfl_types::{BlobRef, Code, Refusal};
 use nsfl_workflow::Packages;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A field of the job document that names a folder or a zip, and the one that names a file in it.
@@ -46,8 +47,8 @@ async fn stored(args: &CoordinatorArgs, named: Option<Named<'_>>, owner: &Owner)
     let Some(named) = named else { return Ok(None) };
     let (storage, namespace) = (args.surroundings.storage.clone(), args.run.key.namespace.to_string());
     let (path, shown) = (named.path.to_owned(), format!("{} '{}'", named.path_field, named.path));
-    let read = tokio::task::spawn_blocking(move || read(&storage, &namespace, &path, &shown)).await;
-    let (zip, names) = read.map_err(|error| Refusal::new(Code::Internal, error.to_string()))??;
+    let read = nsfl_actor::blocking(move || read(&storage, &namespace, &path, &shown)).await;
+    let (zip, names) = read.map_err(|failure| Refusal::new(Code::Internal, failure.to_string()))??;
     if !names.has(named.file) {
         let reason = format!("{} '{}' is not in {} '{}'", named.file_field, named.file, named.path_field, named.path);
         return Err(Refusal::new(Code::ScriptMissing, reason));
@@ -60,12 +61,20 @@ async fn stored(args: &CoordinatorArgs, named: Option<Named<'_>>, owner: &Owner)
 fn read(storage: &Path, namespace: &str, path: &str, shown: &str) -> Result<(Vec<u8>, nsfl_package::Listing), Refusal> {
     let found = inside(&storage.join(namespace), path)
         .ok_or_else(|| missing(format!("{shown} is not in the storage of namespace '{namespace}'; upload it first")))?;
-    let failed = |error: PackageError| error.refusal(shown);
+    let failed = |error: PackageError| match &error {
+        PackageError::Unreadable { source, .. } if !is_the_authors(source) => {
+            Refusal { code: Code::Store, ..error.refusal(shown) }
+        }
+        _ => error.refusal(shown),
+    };
     let limits = Limits::default();
     let zip = if found.is_dir() {
         pack_folder(&found, &limits).map_err(failed)?
     } else {
-        let unreadable = |error: std::io::Error| missing(format!("{shown} cannot be read: {error}"));
+        let unreadable = |error: io::Error| {
+            let code = if is_the_authors(&error) { Code::ScriptMissing } else { Code::Store };
+            Refusal::new(code, format!("{shown} cannot be read: {error}"))
+        };
         let len = found.metadata().map_err(unreadable)?.len();
         limits.check_packed(len).map_err(failed)?;
         std::fs::read(&found).map_err(unreadable)?
@@ -78,6 +87,12 @@ fn read(storage: &Path, namespace: &str, path: &str, shown: &str) -> Result<(Vec
 fn inside(folder: &Path, path: &str) -> Option<PathBuf> {
     let (folder, found) = (folder.canonicalize().ok()?, folder.join(path).canonicalize().ok()?);
     (found != folder && found.starts_with(&folder)).then_some(found)
+}
+
+/// Whether what was put into the storage is to blame, and not the disk.
+fn is_the_authors(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | PermissionDenied | IsADirectory | NotADirectory | InvalidInput)
 }
 
 fn missing(reason: String) -> Refusal {

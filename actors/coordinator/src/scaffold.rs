@@ -1,12 +1,11 @@
 //! The control variate of SCAFFOLD beside a model: added when a run begins, taken off where a model leaves it.
 
-use nsfl_actor::Failure;
+use nsfl_actor::{Failure, Waiter};
 use nsfl_aggregate::{is_control, with_controls, without_controls};
 use nsfl_store::{BlobStore, BlobWriter, Owner, StoreError};
 use nsfl_tensor::{BLOCK_BYTES, Layout, TensorError, WeightsView};
-use nsfl_types::{BlobRef, Refusal};
+use nsfl_types::{BlobRef, Code, Refusal};
 use std::sync::Arc;
-use tokio::runtime::Handle;
 
 /// The model with a control variate of zeros for each of its floating-point tensors.
 pub(crate) async fn add_controls(
@@ -34,14 +33,14 @@ async fn rewritten(
 ) -> Result<BlobRef, Refusal> {
     let bytes = blobs.open(model.digest).await.map_err(|e| stored(&e))?;
     let mut writer = blobs.create().await.map_err(|e| stored(&e))?;
-    let handle = Handle::current();
-    let written = tokio::task::spawn_blocking(move || {
+    let waiter = Waiter::new();
+    let written = nsfl_actor::blocking(move || {
         let view = WeightsView::parse(&bytes).map_err(|e| tensor(&e))?;
         let layout = layout(view.layout()).map_err(|e| tensor(&e))?;
-        write(&view, &layout, |block| handle.block_on(writer.write(block.to_vec().into()))).map_err(|e| stored(&e))?;
+        write(&view, &layout, |block| waiter.wait(writer.write(block.to_vec().into()))).map_err(|e| stored(&e))?;
         Ok::<Box<dyn BlobWriter>, Refusal>(writer)
     });
-    let broken = |e: tokio::task::JoinError| Refusal::new(nsfl_types::Code::Internal, e.to_string());
+    let broken = |failure: Failure| Refusal::new(Code::Internal, failure.to_string());
     written.await.map_err(broken)??.commit(owner).await.map_err(|e| stored(&e))
 }
 

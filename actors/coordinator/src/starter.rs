@@ -1,7 +1,8 @@
-//! Starts a job's actors under the job supervisor and ends them. A job that fails again and again is given up
-//! with its cause chain; the other jobs do not notice.
+//! Starts a job's actors under the job supervisor and ends them. A job that fails again and again without getting on is
+//! given up with its cause chain; the other jobs do not notice.
 
 use crate::extender::{Extender, ExtenderArgs};
+use crate::patience::{Patience, SAME};
 use crate::{Aggregator, AggregatorArgs, Coordinator, CoordinatorArgs, ExtenderConfig};
 use backon::{ExponentialBuilder, Retryable as _};
 use nsfl_actor::{Address, ChildEvent, ChildSpec, Directory, Failure, Restart, Strategy, Supervisor, SupervisorSpec};
@@ -53,6 +54,8 @@ pub struct Surroundings {
 pub struct AggregationConfig {
     /// Memory that making one job's next model may take beside the updates.
     pub memory_bytes: u64,
+    /// Rounds of a run that can be made again by an auditor; 0: none.
+    pub keep_rounds: u32,
 }
 
 /// Starts coordinators under the supervisor `jobs`.
@@ -65,8 +68,7 @@ pub struct CoordinatorStarter {
 
 const MAILBOX: usize = 4096;
 
-/// Failures of a job's actors within the period before the job is parked as FAILED.
-const MAX_RESTARTS: u32 = 5;
+/// An actor that has run for so long begins again at the shortest pause. How often it may fail is for `patience` to say.
 const PERIOD: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -99,17 +101,25 @@ impl CoordinatorStarter {
             };
             (Address::new(format!("{path}/extender"), MAILBOX), args)
         });
+        let (scheduler, key) = (s.scheduler.clone(), run.key.clone());
+        let patience = Patience::new(move |reason| tell_given_up(scheduler.clone(), key.clone(), reason));
         let coordinator_args = CoordinatorArgs {
             run: run.clone(),
             surroundings: s.clone(),
             aggregator: aggregator.clone(),
             extender: extender.as_ref().map(|(address, _)| address.clone()),
+            patience: patience.clone(),
         };
         let spec = SupervisorSpec::new(run.key.to_string())
             .bind(&Supervisor::unbound(path))
             .strategy(Strategy::OneForAll)
-            .intensity(MAX_RESTARTS, PERIOD)
+            .intensity(u32::MAX, PERIOD)
             .backoff(PAUSE, LONGEST_PAUSE)
+            .on_event(move |event| {
+                if let ChildEvent::Restarting { path, failure, .. } = event {
+                    patience.failed(&format!("{path}: {failure}"));
+                }
+            })
             .child(ChildSpec::role::<Aggregator>("aggregator", &aggregator, aggregator_args, Restart::Permanent));
         let spec = match extender {
             Some((address, args)) => {
@@ -134,7 +144,7 @@ impl CoordinatorStarter {
     async fn start_once(&self, run: &JobRun) -> Result<(), Failure> {
         let (address, spec) = self.spec(run);
         self.directory.insert(run.key.clone(), address);
-        let started = self.jobs.start_child(ChildSpec::supervisor(spec, Restart::Temporary)).await;
+        let started = self.jobs.start_child(ChildSpec::supervisor(spec, Restart::Transient)).await;
         if started.is_err() {
             self.directory.remove(&run.key);
         }
@@ -142,19 +152,23 @@ impl CoordinatorStarter {
         if self.is_wanted(run) { started } else { Ok(()) }
     }
 
-    /// The listener for the supervisor `jobs`: a job that was given up is FAILED, with the cause chain.
+    /// The listener for the supervisor `jobs`: a job whose own supervisor does not stay is FAILED, with the cause chain.
     pub fn on_give_up(scheduler: Address<SchedulerMsg>) -> impl Fn(&ChildEvent) + Send + Sync + 'static {
         move |event| {
             let ChildEvent::GaveUp { path, failure } = event else { return };
             let Some(key) = job_of(path) else { return };
-            let (scheduler, reason) = (scheduler.clone(), failure.to_string());
-            tokio::spawn(async move {
-                while scheduler.tell(SchedulerMsg::GaveUp { key: key.clone(), reason: reason.clone() }).await.is_err() {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            });
+            tell_given_up(scheduler.clone(), key, failure.to_string());
         }
     }
+}
+
+/// Tells the scheduler, until it has heard.
+fn tell_given_up(scheduler: Address<SchedulerMsg>, key: JobKey, reason: String) {
+    tokio::spawn(async move {
+        while scheduler.tell(SchedulerMsg::GaveUp { key: key.clone(), reason: reason.clone() }).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
 }
 
 fn job_of(path: &str) -> Option<JobKey> {
@@ -176,7 +190,7 @@ impl Starter for CoordinatorStarter {
             let pauses = ExponentialBuilder::default()
                 .with_min_delay(PAUSE)
                 .with_max_delay(LONGEST_PAUSE)
-                .with_max_times(MAX_RESTARTS as usize);
+                .with_max_times(SAME as usize - 1);
             (|| self.start_once(&run))
                 .retry(pauses)
                 .when(|_| self.is_wanted(&run))

@@ -1,7 +1,7 @@
 //! Makes a round's result: the next model and, for a rule that keeps something from round to round, its next state. Both go
 //! into the blob store block by block; nothing is held but one worker's blocks.
 
-use crate::aggregator::{Facts, blocking, judge, lock, member, stored, tensor};
+use crate::aggregator::{Facts, Unfit, blocking, judge, lock, member, stored, tensor};
 use bytes::{Bytes, BytesMut};
 use nsfl_actor::Waiter;
 use nsfl_aggregate::{Aggregation, Block, MemberFacts, Round, Sink, Sources, aggregate_round};
@@ -70,7 +70,7 @@ pub(crate) async fn sum(tools: Tools, aggregation: &Arc<Aggregation>, order: Ord
         let known = lock(&tools.facts).get(&blob.digest).cloned();
         let facts = match known {
             Some(found) => found,
-            None => judge(&tools.blobs, order.base, blob).await?,
+            None => judge(&tools.blobs, order.base, blob).await.map_err(Unfit::into_refusal)?,
         };
         let facts = MemberFacts { weight: update.weight, facts };
         members.push(nsfl_aggregate::Member { id: client.to_string(), facts, numbers: numbers(update.metrics) });

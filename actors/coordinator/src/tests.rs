@@ -5,6 +5,8 @@ mod links;
 mod offers;
 mod rules;
 mod scripts;
+mod shaky;
+mod trouble;
 mod world;
 
 use super::*;

@@ -2,7 +2,7 @@
 
 use crate::wire::TaskReport;
 use nsfl_actor::{Failure, Reply};
-use nsfl_types::{Cause, ClientId, JobKey, JobSpec, Metrics, TaskKey, Timestamp};
+use nsfl_types::{Cause, ClientId, Code, JobKey, JobSpec, Metrics, TaskKey, Timestamp};
 use nsfl_workflow::{RunInput, RunView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -99,8 +99,17 @@ pub enum CoordinatorMsg {
     },
     /// Those who have a link, as the selector knows them: asked for once after a restart.
     Linked(BTreeSet<ClientId>),
-    /// The update of this task could not be looked at, and it is not to blame: offered again, it is looked at again.
-    Unjudged(TaskKey),
+    /// The update of this task could not be looked at, and it is not to blame: its client is asked for it again.
+    Unjudged {
+        /// Whose update.
+        task: TaskKey,
+        /// What the server's trouble is.
+        code: Code,
+        /// In words.
+        reason: String,
+    },
+    /// Ask for the update of this task again.
+    AskAgain(TaskKey),
     /// End the run.
     StopRun {
         /// Which run.

@@ -86,7 +86,9 @@ fn told(args: &AggregateArgs) -> anyhow::Result<(Map<String, Value>, Vec<Metrics
         if values.len() != count {
             bail!(usage(format!("--params: {name}: {} numbers for {count} updates", values.len())));
         }
-        numbers.iter_mut().zip(values).for_each(|(of, value)| drop(of.0.insert(name.to_owned(), value)));
+        for (of, value) in numbers.iter_mut().zip(values) {
+            of.0.insert(name.to_owned(), value);
+        }
     }
     Ok((params, numbers))
 }

@@ -164,7 +164,10 @@ fn core(
             backoff_base_ms: config.rounds.retry_base_ms.get(),
             backoff_max_ms: config.rounds.retry_max_ms.get(),
         },
-        aggregation: AggregationConfig { memory_bytes: config.aggregation.memory_bytes.get() },
+        aggregation: AggregationConfig {
+            memory_bytes: config.aggregation.memory_bytes.get(),
+            keep_rounds: config.aggregation.keep_rounds,
+        },
         extender: ExtenderConfig {
             enabled: config.extender.enabled,
             python: config.extender.python.clone().into(),

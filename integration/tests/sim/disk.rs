@@ -4,6 +4,7 @@
 use crate::dice::{Dice, NodeLife};
 use crate::oracle::Oracle;
 use crate::trace::Trace;
+use crate::world::SERVER;
 use async_trait::async_trait;
 use bytes::Bytes;
 use nsfl_store::memory::{MemoryBlobStore, MemoryJobStore, MemoryTaskStore};
@@ -64,6 +65,9 @@ impl Disk {
         let Some(certainty) = self.faults.lock().unwrap().pop() else { return (true, Ok(())) };
         let done = certainty == Certainty::MaybeDone && self.dice.coin();
         self.trace.note(format_args!("{} disk: {what} fails, {certainty:?}, done: {done}", self.node));
+        if self.node == SERVER {
+            self.oracle.trouble();
+        }
         let error =
             StoreError::Backend { what: what.to_owned(), certainty, source: "the simulated disk failed".into() };
         (done, Err(error))

@@ -36,6 +36,10 @@ struct Ledger {
     opened: BTreeMap<(JobKey, u32), (u32, bool, u32)>,
     /// Completed train rounds with their models.
     models: BTreeMap<(JobKey, u32), Vec<Digest>>,
+    /// Disk errors and killed actors at the server.
+    troubles: u32,
+    /// How much had gone wrong when a job committed something last.
+    got_on: BTreeMap<JobKey, u32>,
     answered: BTreeMap<TaskKey, MemberState>,
     acked: BTreeSet<TaskKey>,
     /// Last words on tasks that reached their clients.
@@ -79,6 +83,8 @@ impl Oracle {
                 Change::PutMember(record) => {
                     self.0.trace.note(format_args!("member {} {:?}", record.task, record.state));
                     self.an_answer_is_final(&record.task, record.state);
+                    let refused = record.state == MemberState::Refused;
+                    self.check(!refused, format_args!("{}: a good update is refused: {}", record.task, record.reason));
                 }
                 Change::UpdateJob(record) | Change::InsertJob(record) => {
                     self.0.trace.note(format_args!("job {} {:?}", record.key, record.state));
@@ -88,6 +94,17 @@ impl Oracle {
         }
     }
 
+    /// Something was made to go wrong at the server.
+    pub fn trouble(&self) {
+        self.0.ledger.lock().unwrap().troubles += 1;
+    }
+
+    /// How often something went wrong at the server since the job got on last.
+    pub fn troubles_of(&self, job: &JobKey) -> u32 {
+        let ledger = self.0.ledger.lock().unwrap();
+        ledger.troubles - ledger.got_on.get(job).copied().unwrap_or(0)
+    }
+
     fn run(&self, record: &RunRecord) {
         let before = {
             let mut ledger = self.0.ledger.lock().unwrap();
@@ -95,6 +112,12 @@ impl Oracle {
         };
         let fenced = before.is_none_or(|before| before <= record.generation);
         self.check(fenced, format_args!("generation {} wrote after {before:?}", record.generation));
+        // the first commit of a life only takes the generation
+        if before == Some(record.generation) {
+            let mut ledger = self.0.ledger.lock().unwrap();
+            let troubles = ledger.troubles;
+            ledger.got_on.insert(record.job.clone(), troubles);
+        }
         match nsfl_coordinator::kept_blobs(record) {
             Ok(kept) => {
                 for (owner, blob) in kept {

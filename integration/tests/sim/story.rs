@@ -15,6 +15,8 @@ const MUST_FINISH: Duration = Duration::from_secs(600);
 const MUST_REST: Duration = Duration::from_secs(180);
 const STEP: Duration = Duration::from_millis(500);
 const ASK: Duration = Duration::from_secs(5);
+/// A job is given up for no fewer failures than these without getting on: of its coordinator's, each of which has a cause.
+const GIVEN_UP: u32 = 10;
 
 /// What a seed came to.
 pub struct Told {
@@ -23,7 +25,7 @@ pub struct Told {
     pub virtual_s: f64,
     pub trained: u64,
     pub fenced: u64,
-    /// Jobs that were given up for too many failures and started again by their user.
+    /// Jobs that were given up for as many failures as the rule asks for, and started again by their user.
     pub parked: u64,
 }
 
@@ -158,6 +160,7 @@ impl Story {
                 if let Some(life) = lives.iter().find(|life| life.path.ends_with("/coordinator")) {
                     self.world.trace.note(format_args!("-- {} is killed", life.path));
                     self.world.simulation.kill(life.number);
+                    self.world.oracle.trouble();
                 }
             }
             _ => world.sweep(),
@@ -172,6 +175,9 @@ impl Story {
             let life = &lives[dice.index(lives.len())];
             self.world.trace.note(format_args!("-- {}: {} is killed", life.node, life.path));
             self.world.simulation.kill(life.number);
+            if life.node == SERVER {
+                self.world.oracle.trouble();
+            }
         }
     }
 
@@ -219,11 +225,22 @@ impl Story {
             let record = now(self.world.jobs.job(&key)).ok().flatten();
             if record.is_some_and(|record| record.state == JobState::Failed) {
                 self.parked += 1;
+                let troubles = self.world.oracle.troubles_of(&key);
+                let why = self.why(&key).await;
+                let justified = troubles >= GIVEN_UP;
+                self.world.trace.check(justified, format_args!("{key} is FAILED after {troubles} troubles: {why}"));
                 self.world.trace.note(format_args!("{key} was given up and is started again"));
                 let start = |reply| SchedulerMsg::Operate { key: key.clone(), operation: JobOperation::Start, reply };
                 let _ = scheduler.ask(ASK, start).await;
             }
         }
+    }
+
+    /// What the scheduler says of a job.
+    async fn why(&self, key: &JobKey) -> String {
+        let Some(scheduler) = &self.world.scheduler else { return String::new() };
+        let view = scheduler.ask(ASK, |reply| SchedulerMsg::Get { key: key.clone(), reply }).await;
+        view.ok().and_then(Result::ok).map(|view| view.status.reason).unwrap_or_default()
     }
 
     async fn faults_stop(&mut self) {

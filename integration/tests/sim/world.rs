@@ -159,7 +159,7 @@ impl World {
             trainer: no_process(),
             link_grace: Duration::from_secs(15),
             retry: RetryPolicy { max_attempts: 1000, backoff_base_ms: 200, backoff_max_ms: 5_000 },
-            aggregation: AggregationConfig { memory_bytes: 64 << 20 },
+            aggregation: AggregationConfig { memory_bytes: 64 << 20, keep_rounds: 0 },
             extender: ExtenderConfig {
                 enabled: false,
                 python: "python3".into(),

@@ -28,7 +28,8 @@ pub enum RunPhase {
     Initialising,
     /// The round's clients are being chosen.
     Selecting,
-    /// The last attempt failed; the next begins then, or as soon as a client is back when it failed for want of them.
+    /// The last attempt of a round, or at the first model, failed; the next begins then, or as soon as a client is back
+    /// when it failed for want of them.
     Pausing { until: Timestamp, for_clients: bool },
     /// Tasks are out.
     Collecting,
@@ -61,7 +62,7 @@ pub struct RunMachine {
     round: u32,
     kind: TaskKind,
     attempt: u32,
-    /// Attempts of this round that failed although there were clients.
+    /// Attempts of this round that failed although there were clients; before the first, attempts at the first model.
     failures: u32,
     model: Option<BlobRef>,
     evaluated: Option<Evaluated>,
@@ -108,10 +109,10 @@ impl RunMachine {
             RunInput::ModelReady { model } => self.model_ready(model, effects),
             RunInput::Packed { packages } if self.phase == RunPhase::Initialising => self.packages = packages,
             RunInput::ModelFailed { code, reason } if self.phase == RunPhase::Initialising => {
-                self.fail(code, format!("no initial model: {reason}"), effects);
+                self.not_begun(now, code, format!("no initial model: {reason}"), effects);
             }
             RunInput::PackFailed { code, reason } if self.phase == RunPhase::Initialising => {
-                self.fail(code, reason, effects);
+                self.not_begun(now, code, reason, effects);
             }
             RunInput::Packed { .. } | RunInput::PackFailed { .. } => {}
             RunInput::ModelFailed { .. } | RunInput::Tick => {}

@@ -72,7 +72,13 @@ impl TaskMachine {
                 self.end(effects);
             }
             (_, TaskInput::Refused { .. } | TaskInput::Cancelled) => self.end(effects),
-            (_, TaskInput::Offered) => self.try_again(now, effects),
+            (phase, TaskInput::Offered) => {
+                // asked for again, perhaps because the server has it no longer; what it has is not sent twice
+                if let TaskPhase::Offering { outcome, uploaded, .. } = phase {
+                    *uploaded = blobs(outcome).is_empty();
+                }
+                self.try_again(now, effects);
+            }
             (_, TaskInput::LinkUp) => {
                 self.forget_failures();
                 self.try_again(now, effects);

@@ -209,11 +209,14 @@ pub struct Aggregation {
     /// Memory that one job may take for it beside the updates, which are read from their files. A round of more updates than
     /// fit fails with the bytes it needs. Default 256 MiB.
     pub memory_bytes: Bytes,
+    /// The last rounds of each run whose updates are held after their sum, so that `nsfl-node replay` can make them again.
+    /// They take disk until the job is removed. Default 0.
+    pub keep_rounds: u32,
 }
 
 impl Default for Aggregation {
     fn default() -> Self {
-        Self { memory_bytes: constant!(Bytes, 256 << 20) }
+        Self { memory_bytes: constant!(Bytes, 256 << 20), keep_rounds: 0 }
     }
 }
 

@@ -50,6 +50,7 @@ impl TaskError {
             Self::BadParameters(_) => Code::BadDocument,
             Self::Dataset(_) => Code::BadDataset,
             Self::Weights { source, .. } => source.code(),
+            Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Code::DiskFull,
             Self::File { .. } | Self::Diverged(_) => Code::TrainerFailed,
             #[cfg(feature = "builtin")]
             Self::Computation(_) => Code::TrainerFailed,

@@ -105,11 +105,11 @@ async fn imported(args: &ExtenderArgs, call: &Call, base: BlobRef, file: &std::p
     let model = args.blobs.import(file, &call.owner).await.map_err(|e| stored(&e))?;
     match aggregator::judge(&args.blobs, base, model).await {
         Ok(_) => Ok(model),
-        Err(refusal) => {
+        Err(unfit) => {
             if model != base {
                 args.blobs.release(model.digest, &call.owner).await.map_err(|e| stored(&e))?;
             }
-            Err(Fault::new(format!("finish: {}", refusal.reason), None))
+            Err(Fault::new(format!("finish: {}", unfit.into_refusal().reason), None))
         }
     }
 }

@@ -55,9 +55,6 @@ async fn a_job_by_fedadam_moves_as_the_rule_says_and_its_state_is_beside_the_che
         WeightsView::parse(&state).unwrap().layout().tensors().iter().map(|t| t.name.clone()).collect();
     assert_eq!(names, ["fedadam.m/w", "fedadam.v/w"]);
     assert!((f64::from(value(&state)) - m).abs() < 1e-6);
-    let owner = Owner::new("default/j/run-1").unwrap();
-    world.blobs.release_all(&owner).await.unwrap();
-    assert!(world.blobs.open(BlobRef::of(&state).digest).await.is_ok(), "nothing was swept before");
 }
 
 #[tokio::test]
@@ -88,7 +85,7 @@ async fn a_run_that_starts_from_a_checkpoint_goes_on_with_what_its_rule_had_kept
 }
 
 #[tokio::test]
-async fn a_state_that_a_run_goes_on_from_is_kept_by_it() {
+async fn the_velocity_of_fedavgm_is_stored_with_its_sign() {
     let mut world = World::with(&["c0", "silent"], hyper(2, 1), rule("fedavgm", &json!({})), |_| {}).await;
     world.starter.start(world.run.clone()).await.unwrap();
     world.event("update-accepted", 0).await;
@@ -137,4 +134,19 @@ async fn a_round_that_needs_more_memory_than_the_operator_allows_fails_with_the_
     let RunEvent::Failed { code, reason } = world.run_to_its_end().await else { panic!("should fail") };
     assert_eq!(code, Code::TooLarge, "{reason}");
     assert!(reason.contains("1000 are allowed"), "{reason}");
+}
+
+#[tokio::test]
+async fn the_last_round_is_held_as_the_operator_says_and_comes_out_the_same_when_made_again() {
+    let mut world = World::with(&["c0", "c1"], hyper(2, 3), rule("fedadam", &json!({})), |_| {}).await;
+    assert!(matches!(world.run_to_its_end().await, RunEvent::Finished));
+    // what the run has kept is released by its end, and swept
+    world.blobs.sweep(Duration::ZERO).await.unwrap();
+    let kept = KeptRound::parse(&world.output("round_3.json")).unwrap();
+    let scratch = world.folder.path().join("again");
+    let again = kept.again(&world.run.spec, world.blobs.clone(), 1 << 20, scratch).await.unwrap();
+    assert_eq!(again, (kept.model, kept.next_state));
+    assert_eq!(kept.model, BlobRef::of(&world.output("checkpoint_3.safetensors")));
+    let before = world.folder.path().join("storage/default").join(kept_round(&world.run.spec, 1, 2));
+    assert!(!before.exists(), "one round is held");
 }

@@ -1,5 +1,6 @@
 //! A coordinator and its aggregator with real supervision; clients, selector and scheduler played by the test.
 
+use super::shaky::{Shaky, Troubles};
 use super::*;
 
 /// The clients behind the gateway: each answers a task at once with `delta(client, round)`; "nan" sends NaN, "quiet" nothing.
@@ -144,6 +145,8 @@ pub(super) struct World {
     pub(super) starter: CoordinatorStarter,
     pub(super) store: Arc<MemoryJobStore>,
     pub(super) blobs: Arc<dyn BlobStore>,
+    /// What the coordinator's stores are to fail at; `store` and `blobs` never do.
+    pub(super) troubles: Troubles,
     pub(super) ends: mpsc::UnboundedReceiver<SchedulerMsg>,
     pub(super) commands: mpsc::UnboundedReceiver<TaskCommand>,
     pub(super) coordinators: Directory<JobKey, CoordinatorMsg>,
@@ -220,7 +223,9 @@ impl World {
         }
         let (_, spec) = JobSpec::parse(document.to_string().as_bytes()).unwrap();
         let store = Arc::new(MemoryJobStore::default());
-        let blobs: Arc<dyn BlobStore> = Arc::new(MemoryBlobStore::default());
+        let stored = Arc::new(MemoryBlobStore::default());
+        let blobs: Arc<dyn BlobStore> = stored.clone();
+        let troubles = Troubles::default();
         let coordinators = Directory::new();
         let (selector, scheduler) = (Address::new("selector", 64), Address::new("scheduler", 64));
         let gateway = Address::new("gateway", 64);
@@ -229,8 +234,8 @@ impl World {
         let live = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&live);
         let surroundings = Surroundings {
-            store: store.clone(),
-            blobs: blobs.clone(),
+            store: Arc::new(Shaky { inner: store.clone(), troubles: troubles.clone() }),
+            blobs: Arc::new(Shaky { inner: stored, troubles: troubles.clone() }),
             scheduler: scheduler.clone(),
             selector: selector.clone(),
             gateway: gateway.clone(),
@@ -239,7 +244,7 @@ impl World {
             trainer: TrainerCommand { program: "/nonexistent".into(), args: Vec::new() },
             link_grace,
             retry: RetryPolicy { max_attempts: 2, backoff_base_ms: 1, backoff_max_ms: 1 },
-            aggregation: AggregationConfig { memory_bytes },
+            aggregation: AggregationConfig { memory_bytes, keep_rounds: 1 },
             extender: ExtenderConfig { enabled: true, python: "python3".into(), timeout: time, memory_bytes: 8 << 30 },
             live: Arc::new(move |event| heard.lock().unwrap().push(event)),
         };
@@ -255,18 +260,17 @@ impl World {
             .child(ChildSpec::role::<Sites>("gateway", &gateway, sites, Restart::Permanent))
             .child(ChildSpec::supervisor(jobs_spec, Restart::Permanent));
         let root = Supervisor::start(root).await.unwrap();
-        let record = JobRecord {
-            key: key(),
-            document: document.to_string(),
-            author: "ada".into(),
-            state: JobState::Running,
-            snapshot: Vec::new(),
-            created: Timestamp(0),
-            started: None,
-        };
-        store.commit(vec![Change::InsertJob(record)]).await.unwrap();
+        store.commit(vec![Change::InsertJob(job_record(key(), document.to_string()))]).await.unwrap();
         let run = JobRun { key: key(), run: 1, spec: Arc::new(spec), author: "ada".into() };
-        Self { starter, store, blobs, ends, commands, coordinators, live, jobs, run, folder, root }
+        Self { starter, store, blobs, troubles, ends, commands, coordinators, live, jobs, run, folder, root }
+    }
+
+    /// A run of a second job, of the same document but for its name.
+    pub(super) async fn another_run(&self, id: &str) -> JobRun {
+        let key = JobKey::new("default".parse().unwrap(), id.parse().unwrap());
+        self.store.commit(vec![Change::InsertJob(job_record(key.clone(), String::new()))]).await.unwrap();
+        let spec = JobSpec { id: key.id.clone(), ..JobSpec::clone(&self.run.spec) };
+        JobRun { key, spec: Arc::new(spec), ..self.run.clone() }
     }
 
     pub(super) async fn run_to_its_end(&mut self) -> RunEvent {
@@ -327,7 +331,8 @@ impl World {
     pub(super) async fn report_done(&self, order: &TaskOrder, update: BlobRef) {
         let metrics = Metrics([("sample_num".to_owned(), 1.0)].into());
         let report = TaskReport::Done { key: order.key.clone(), update: Some(update), extra: None, metrics };
-        self.tell(CoordinatorMsg::Report { client: order.key.client.clone(), report }).await;
+        let coordinator = self.coordinators.get(&order.key.job).unwrap();
+        coordinator.tell(CoordinatorMsg::Report { client: order.key.client.clone(), report }).await.unwrap();
     }
 
     /// How many updates the aggregator of this life has judged.
@@ -362,6 +367,11 @@ impl World {
         let folder = self.folder.path().join("storage/default/out/fl_j_output_V1");
         std::fs::read(folder.join(file)).unwrap()
     }
+}
+
+fn job_record(key: JobKey, document: String) -> JobRecord {
+    let (author, state, snapshot) = ("ada".into(), JobState::Running, Vec::new());
+    JobRecord { key, document, author, state, snapshot, created: Timestamp(0), started: None }
 }
 
 fn find<'a>(value: &'a Value, field: &str) -> Option<&'a Value> {

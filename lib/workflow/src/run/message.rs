@@ -14,7 +14,7 @@ pub enum RunInput {
     ModelReady { model: BlobRef },
     /// What the job brings along is stored; before `ModelReady`.
     Packed { packages: Packages },
-    /// What the job brings along is not there or not usable.
+    /// What the job brings along is not there, not usable or not stored.
     PackFailed { code: Code, reason: String },
     /// The first model could not be made.
     ModelFailed { code: Code, reason: String },

@@ -52,7 +52,7 @@ pub struct RunPlan {
     pub round_timeout_ms: u64,
     /// Close a round as soon as the quorum is met.
     pub close_at_threshold: bool,
-    /// What to do when a round, an aggregation or a checkpoint fails.
+    /// What to do when the first model, a round, an aggregation or a checkpoint fails.
     pub retry: RetryPolicy,
 }
 

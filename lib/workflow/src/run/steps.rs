@@ -27,6 +27,23 @@ impl RunMachine {
         }
     }
 
+    /// There is no first model, or not what the job brings along. Trouble of the server's own is tried again after a pause, a
+    /// few times; what the job's author has to repair fails at once.
+    pub(super) fn not_begun(&mut self, now: Timestamp, code: Code, reason: String, effects: &mut Vec<RunEffect>) {
+        if !is_own_trouble(code) {
+            return self.fail(code, reason, effects);
+        }
+        self.failures += 1;
+        // for room on a full disk it waits as long as it takes
+        if self.failures < self.plan.retry.max_attempts || code == Code::DiskFull {
+            let until = now.plus_ms(self.plan.retry.pause_ms(self.failures));
+            self.phase = RunPhase::Pausing { until, for_clients: false };
+        } else {
+            let reason = format!("tried {} times, last: {reason}", self.failures);
+            self.fail(code, reason, effects);
+        }
+    }
+
     /// What is due at `now`.
     pub(super) fn pass_time(&mut self, now: Timestamp, effects: &mut Vec<RunEffect>) {
         match &mut self.phase {
@@ -196,7 +213,7 @@ impl RunMachine {
     }
 
     pub(super) fn try_again(&mut self, effects: &mut Vec<RunEffect>) {
-        self.phase = RunPhase::Selecting;
+        self.phase = if self.model.is_some() { RunPhase::Selecting } else { RunPhase::Initialising };
         effects.extend(self.pending_step());
     }
 
@@ -270,4 +287,9 @@ impl RunMachine {
             members.flat_map(|member| [member.update.blob, member.update.extra]).flatten().collect();
         effects.extend(updates.into_iter().map(|update| RunEffect::RetireUpdate { update }));
     }
+}
+
+/// Whether the server itself is in trouble, and not what it was given wrong.
+fn is_own_trouble(code: Code) -> bool {
+    matches!(code, Code::Store | Code::DiskFull | Code::Internal | Code::WrongDigest | Code::TrainerStart)
 }

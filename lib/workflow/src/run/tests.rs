@@ -1,5 +1,6 @@
 //! What must hold for a run: its order of steps, its retries, its end. Faults at random are in `tests/`.
 
+mod begin;
 mod extended;
 mod kept;
 

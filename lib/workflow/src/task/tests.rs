@@ -165,3 +165,12 @@ fn the_stored_form_is_the_golden_one() {
     assert_eq!(String::from_utf8(task.snapshot()).unwrap(), golden);
     assert_eq!(TaskMachine::restore(golden.as_bytes()).unwrap(), task);
 }
+
+#[test]
+fn an_update_that_is_asked_for_again_is_brought_again() {
+    let mut task = offering();
+    feed(&mut task, NOW, TaskInput::Uploaded);
+    assert_eq!(feed(&mut task, NOW, TaskInput::LinkUp), [DONE()], "nobody asked for the update itself");
+    assert_eq!(feed(&mut task, NOW, TaskInput::Offered), [UPLOAD()]);
+    assert_eq!(feed(&mut task, NOW, TaskInput::Uploaded), [DONE()]);
+}
