@@ -44,9 +44,8 @@ fn a_held_round_is_made_again_to_the_bit_and_one_that_is_not_held_says_what_is()
     federation.server.signal(Signal::Terminate).unwrap();
     assert_eq!(federation.server.wait().unwrap().code(), Some(0));
     let config = federation.folder().join("server.toml");
-    let replay = |round: &str| {
-        node(&["replay", "digits", "--round", round, "--json", "--config", &config.to_string_lossy()])
-    };
+    let replay =
+        |round: &str| node(&["replay", "digits", "--round", round, "--json", "--config", &config.to_string_lossy()]);
     for round in ["5", "6"] {
         let output = replay(round);
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
@@ -154,11 +153,7 @@ fn the_tool_gives_the_check_values_of_robust_rules() {
     let updates: Vec<String> = rows.enumerate().map(|(i, row)| files.w(&format!("u{i}"), &row)).collect();
     for (rule, params, expected) in [
         ("median", json!({}), [-0.09, -0.06, 0.1, 0.13, 0.01]),
-        (
-            "trimmed_mean",
-            json!({"f": 2}),
-            [-0.044_285_714_3, -0.06, 0.127_142_857_1, 0.071_428_571_4, 0.055_714_285_7],
-        ),
+        ("trimmed_mean", json!({"f": 2}), [-0.044_285_714_3, -0.06, 0.127_142_857_1, 0.071_428_571_4, 0.055_714_285_7]),
         ("krum", json!({"f": 2}), [-0.22, -0.62, 0.68, 0.28, -0.12]),
         (
             "multikrum",

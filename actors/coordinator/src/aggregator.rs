@@ -182,7 +182,9 @@ pub(crate) async fn judge(blobs: &Arc<dyn BlobStore>, base: BlobRef, update: Blo
     looked.await.map_err(Unfit::Unjudged)?
 }
 
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
     match nsfl_actor::blocking(work).await {
         Ok(result) => result,
         Err(failure) => Err(Refusal::new(Code::Internal, format!("the aggregator's work broke off: {failure}"))),

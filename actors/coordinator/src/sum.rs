@@ -87,7 +87,8 @@ pub(crate) async fn sum(tools: Tools, aggregation: &Arc<Aggregation>, order: Ord
     let (clients, seed, models, states) = (order.clients, order.seed, order.models, order.states);
     let summed = blocking(move || {
         let views = Views::parse(&base, state.as_ref(), &updates)?;
-        let layout = aggregation.state_layout(views.base.layout()).map_err(|e| Refusal::new(e.code(), e.to_string()))?;
+        let layout =
+            aggregation.state_layout(views.base.layout()).map_err(|e| Refusal::new(e.code(), e.to_string()))?;
         let kept = layout.map(|layout| Kept::new(&scratch, layout)).transpose().map_err(|e| unwritten(&e))?;
         let model = Pieces::new(model_writer, &waiter);
         let mut out = Out { store: blobs.as_ref(), state: state.as_ref(), views: &views, model, kept, done: 0 };

@@ -3,9 +3,7 @@
 use crate::cli::AggregateArgs;
 use crate::exit;
 use anyhow::{Context as _, anyhow, bail};
-use nsfl_aggregate::{
-    Aggregation, Block, Member, MemberFacts, Round, Sink, Sources, aggregate_round, check_weight,
-};
+use nsfl_aggregate::{Aggregation, Block, Member, MemberFacts, Round, Sink, Sources, aggregate_round, check_weight};
 use nsfl_tensor::{Layout, StreamError, WeightsView, check_update, write_delta};
 use nsfl_types::Metrics;
 use serde_json::{Map, Value};
@@ -37,7 +35,9 @@ pub(crate) fn main(args: &AggregateArgs) -> anyhow::Result<()> {
     for (i, (view, numbers)) in views.iter().zip(numbers).enumerate() {
         let named = |error: String| anyhow!("{}: {error}", args.updates[i].display());
         let facts = check_update(base.layout(), view).map_err(|e| named(e.to_string()))?;
-        check_weight(weights[i]).and_then(|()| aggregation.check_numbers(&numbers)).map_err(|e| named(e.to_string()))?;
+        check_weight(weights[i])
+            .and_then(|()| aggregation.check_numbers(&numbers))
+            .map_err(|e| named(e.to_string()))?;
         let facts = MemberFacts { weight: weights[i], facts };
         // the canonical order is that of the command line
         members.push(Member { id: format!("{i:020}"), facts, numbers });

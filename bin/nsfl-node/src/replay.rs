@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 pub(crate) fn main(args: &ReplayArgs) -> anyhow::Result<()> {
     let no_flags = Map::<String, Value>::new();
-    let config = ServerConfig::load(args.config.as_deref(), no_flags)
-        .map_err(|e| exit::coded(exit::CONFIG, e.to_string()))?;
+    let config =
+        ServerConfig::load(args.config.as_deref(), no_flags).map_err(|e| exit::coded(exit::CONFIG, e.to_string()))?;
     if !config.data_dir.is_dir() {
         let message = format!("configuration: data_dir: there is no folder {}", config.data_dir.display());
         return Err(exit::coded(exit::CONFIG, message));
@@ -47,8 +47,7 @@ fn show(args: &ReplayArgs, report: &Value) {
 
 async fn replay(args: &ReplayArgs, config: &ServerConfig) -> anyhow::Result<Value> {
     let key = key(&args.job)?;
-    let store =
-        SqliteJobStore::open(config.data_dir.join("nsfl.sqlite"), config.store.fsync).map_err(exit::store)?;
+    let store = SqliteJobStore::open(config.data_dir.join("nsfl.sqlite"), config.store.fsync).map_err(exit::store)?;
     let jobs = store.jobs().await.map_err(exit::store)?;
     let job = jobs.into_iter().find(|job| job.key == key).ok_or_else(|| anyhow!("there is no job {key}"))?;
     let (_, spec) = JobSpec::parse(job.document.as_bytes())?;

@@ -18,12 +18,14 @@ impl Aggregation {
                 Self::parse("fedavg", params, spec.hyper.learning_rate)?;
                 Self::parse("scaffold", &without(params, "uniform"), spec.hyper.learning_rate)
             }
-            (true, other) if other != "scaffold" => {
-                Err(bad("aggregator.name", &format!("'{other}' does not go with optimizer scaffold; allowed: scaffold")))
-            }
-            (false, "scaffold") => {
-                Err(bad("aggregator.name", "'scaffold' needs the control variates of optimizer scaffold: name that too"))
-            }
+            (true, other) if other != "scaffold" => Err(bad(
+                "aggregator.name",
+                &format!("'{other}' does not go with optimizer scaffold; allowed: scaffold"),
+            )),
+            (false, "scaffold") => Err(bad(
+                "aggregator.name",
+                "'scaffold' needs the control variates of optimizer scaffold: name that too",
+            )),
             (_, name) => Self::parse(name, params, spec.hyper.learning_rate),
         }?;
         let client_num = spec.hyper.client_num;

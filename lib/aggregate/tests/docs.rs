@@ -42,8 +42,11 @@ fn a_rule_takes_no_parameter_that_is_not_in_the_table() {
 fn a_default_in_the_table_is_the_one_that_is_taken() {
     let required = ["f"];
     for (name, params) in rows() {
-        let given: Map<String, Value> =
-            params.iter().filter(|(key, _)| required.contains(&key.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let given: Map<String, Value> = params
+            .iter()
+            .filter(|(key, _)| required.contains(&key.as_str()))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
         let by_default = Aggregation::parse(&name, &given, 1.0).unwrap();
         let by_table = Aggregation::parse(&name, &params, 1.0).unwrap();
         assert_eq!(format!("{by_default:?}"), format!("{by_table:?}"), "{name}");
