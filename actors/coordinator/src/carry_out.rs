@@ -1,12 +1,13 @@
 //! Carries out what the run machine asks for. Whatever takes time runs beside the actor and comes back as an input.
 
-use crate::aggregator::{AggregatorMsg, Rule, Unfit};
-use crate::driver::Coordinator;
+use crate::aggregator::{AggregatorMsg, Unfit};
+use crate::audit::{self, KeptRound};
+use crate::driver::{Coordinator, CoordinatorArgs, Owners};
 use crate::extender::{Call, Combine, Combined, ExtenderMsg, Fault};
 use crate::record::Recorder;
-use crate::{init, output, packages};
+use crate::sum::{Order, Summed, numbers};
+use crate::{init, output, packages, state};
 use nsfl_actor::{Address, AskError, Context, Failure};
-use nsfl_aggregate::{FedAvg, Scaffold};
 use nsfl_messages::wire::{Scripts, TaskCommand, TaskOrder};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, RunEvent, SelectRequest, SelectorMsg};
 use nsfl_store::{CheckpointRecord, Owner};
@@ -43,6 +44,7 @@ impl Coordinator {
                     self.save_checkpoint(round, model, accuracy, ctx);
                 }
                 RunEffect::RetireModel { model } => self.release(model, self.owners.models.clone(), ctx),
+                RunEffect::RetireState { state } => self.release(state, self.owners.states.clone(), ctx),
                 RunEffect::RetireUpdate { update } => self.release(update, self.owners.updates.clone(), ctx),
                 RunEffect::RetireInputs { inputs } => self.release(inputs, self.owners.inputs.clone(), ctx),
                 RunEffect::Progress { done, total } => self.announce(RunEvent::Progress { done, total }, ctx),
@@ -70,9 +72,9 @@ impl Coordinator {
     ) {
         let aggregator = self.args.aggregator.clone();
         let owner = self.owners.updates.clone();
-        let (weight, extra) = (update.weight, update.extra);
+        let (weight, extra, numbers) = (update.weight, update.extra, numbers(update.metrics.clone()));
         let question = async move {
-            let check = |reply| AggregatorMsg::Check { base, update: blob, extra, weight, owner, reply };
+            let check = |reply| AggregatorMsg::Check { base, update: blob, extra, weight, numbers, owner, reply };
             aggregator.ask(WORK, check).await
         };
         ctx.spawn(question, move |verdict| match verdict {
@@ -96,11 +98,11 @@ impl Coordinator {
                 Err(Refusal { code, reason }) => return vec![RunInput::PackFailed { code, reason }],
             };
             let packed = Some(packages).filter(|packages| *packages != Packages::default());
-            let model = match init::initial_model(args, owners.models).await {
-                Ok(model) => RunInput::ModelReady { model },
-                Err(Refusal { code, reason }) => RunInput::ModelFailed { code, reason },
+            let begun = match begun(args, owners).await {
+                Ok(begun) => begun,
+                Err(Refusal { code, reason }) => vec![RunInput::ModelFailed { code, reason }],
             };
-            packed.map(|packages| RunInput::Packed { packages }).into_iter().chain([model]).collect()
+            packed.map(|packages| RunInput::Packed { packages }).into_iter().chain(begun).collect()
         };
         ctx.spawn(work, |inputs| CoordinatorMsg::Inputs {
             inputs: inputs.unwrap_or_else(|failure| {
@@ -206,52 +208,62 @@ impl Coordinator {
         }
     }
 
-    fn rule(&self, members: usize) -> Rule {
-        let spec = &self.args.run.spec;
-        let learning_rate = spec.hyper.learning_rate;
-        if spec.optimizer.as_ref().is_some_and(OptimizerSpec::is_scaffold) {
-            let clients = if spec.clients.is_empty() { self.used.len() } else { spec.clients.len() };
-            return Rule::Scaffold(Scaffold { learning_rate, clients: clients.max(members) });
-        }
-        Rule::FedAvg(FedAvg { learning_rate, uniform: spec.aggregator.uniform })
+    /// N, all clients of the job: those it names, or all it has used.
+    fn clients(&self) -> usize {
+        let named = &self.args.run.spec.clients;
+        if named.is_empty() { self.used.len() } else { named.len() }
     }
 
     /// The rule first, then the extender over the same updates, if the job has one.
     fn aggregate(&self, round: u32, attempt: u32, base: BlobRef, members: Vec<Member>, ctx: &Context<CoordinatorMsg>) {
-        let aggregator = self.args.aggregator.clone();
-        let (owner, blobs) = (self.owners.models.clone(), self.args.surroundings.blobs.clone());
-        let rule = self.rule(members.len());
-        let combines = self.args.run.spec.extender.as_ref().is_some_and(ExtenderSpec::combines);
-        let extender = self.call(round, "combine", owner.clone()).filter(|_| combines);
-        let summed = members.iter().filter_map(|m| m.update.blob.map(|blob| (blob, m.update.weight))).collect();
+        let CoordinatorArgs { run, surroundings, aggregator, .. } = self.args.clone();
+        let (owners, blobs) = (self.owners.clone(), surroundings.blobs.clone());
+        let combines = run.spec.extender.as_ref().is_some_and(ExtenderSpec::combines);
+        let extender = self.call(round, "combine", owners.models.clone()).filter(|_| combines);
+        let state = self.machine.rule_state();
+        let order = Order {
+            base,
+            state,
+            members: members.clone(),
+            clients: self.clients().max(members.len()),
+            seed: seed_for(run.spec.seed, &["aggregate", &round.to_string()]),
+            models: owners.models.clone(),
+            states: owners.states.clone(),
+        };
         let question = async move {
-            let order = |reply| AggregatorMsg::Aggregate { base, members: summed, rule, owner: owner.clone(), reply };
-            let result = answered(Ok(aggregator.ask(WORK, order).await))?;
-            let Some((extender, call)) = extender else { return Ok((result, None)) };
+            let asked = aggregator.ask(WORK, |reply| AggregatorMsg::Aggregate { order: order.clone(), reply }).await;
+            let summed = answered(Ok(asked))?;
+            audit::keep(&surroundings, &run, &KeptRound::new(round, &order, &summed)).await;
+            let Some((extender, call)) = extender else { return Ok((summed, None)) };
+            let Summed { model: result, state: kept } = summed;
             let combine = Combine { base, members, result };
             let combined = said(extender.ask(WORK, |reply| ExtenderMsg::Combine { call, combine, reply }).await);
             let next = combined.as_ref().ok().map(|combined| combined.model.unwrap_or(result));
-            // the rule's model, if it is not the one to go on with
-            if next != Some(result)
-                && result != base
-                && let Err(error) = blobs.release(result.digest, &owner).await
-            {
-                tracing::warn!(%error, digest = %result.digest, "blob not released");
+            // what the rule made, if it is not what to go on with
+            let model = Some(result).filter(|_| next != Some(result) && result != base);
+            let unused = kept.filter(|_| next.is_none() && kept != state);
+            let left = model.map(|blob| (blob, &owners.models)).into_iter();
+            for (blob, owner) in left.chain(unused.map(|blob| (blob, &owners.states))) {
+                if let Err(error) = blobs.release(blob.digest, owner).await {
+                    tracing::warn!(%error, digest = %blob.digest, "blob not released");
+                }
             }
             let combined = combined?;
-            Ok((combined.model.unwrap_or(result), Some(combined)))
+            Ok((Summed { model: combined.model.unwrap_or(result), state: kept }, Some(combined)))
         };
-        ctx.spawn(question, move |answer: Result<Result<(BlobRef, Option<Combined>), Fault>, Failure>| {
+        ctx.spawn(question, move |answer: Result<Result<(Summed, Option<Combined>), Fault>, Failure>| {
             let answer = answer.unwrap_or_else(|failure| internal(failure).map_err(Fault::from));
             let (inputs, cause) = match answer {
-                Ok((model, combined)) => {
+                Ok((Summed { model, state }, combined)) => {
                     let extended = combined.map(|Combined { parameters, metrics, .. }| RunInput::Extended {
                         round,
                         attempt,
                         parameters,
                         metrics,
                     });
-                    (extended.into_iter().chain([RunInput::Aggregated { round, attempt, model }]).collect(), None)
+                    let kept = state.map(|state| RunInput::StateKept { round, attempt, state });
+                    let summed = RunInput::Aggregated { round, attempt, model };
+                    (extended.into_iter().chain(kept).chain([summed]).collect(), None)
                 }
                 Err(Fault { refusal: Refusal { code, reason }, cause }) => {
                     (vec![RunInput::AggregateFailed { round, attempt, code, reason }], cause)
@@ -270,7 +282,8 @@ impl Coordinator {
         self.recorder.saving(record.clone(), Arc::clone(&content));
         let scaffold = run.spec.optimizer.as_ref().is_some_and(OptimizerSpec::is_scaffold);
         let strip = scaffold.then(|| self.owners.models.clone());
-        let work = output::save(self.args.surroundings.clone(), record, strip, content);
+        let state = self.machine.rule_state();
+        let work = output::save(self.args.surroundings.clone(), record, state, strip, content);
         ctx.spawn(work, move |saved| {
             CoordinatorMsg::Input(match saved.unwrap_or_else(internal) {
                 Ok(()) => RunInput::CheckpointSaved { round },
@@ -299,6 +312,14 @@ impl Coordinator {
         });
         self.announce(event, ctx);
     }
+}
+
+/// The first model, and what its rule kept beside it.
+async fn begun(args: CoordinatorArgs, owners: Owners) -> Result<Vec<RunInput>, Refusal> {
+    let model = init::initial_model(args.clone(), owners.models).await?;
+    let kept = state::of_checkpoint(args, model, owners.states).await?;
+    let kept = kept.map(|state| RunInput::StateKept { round: 0, attempt: 1, state });
+    Ok(kept.into_iter().chain([RunInput::ModelReady { model }]).collect())
 }
 
 fn unjudged(task: TaskKey, code: Code, reason: String) -> CoordinatorMsg {

@@ -54,6 +54,7 @@ pub(crate) struct Coordinator {
 pub(crate) struct Owners {
     pub(crate) run: Owner,
     pub(crate) models: Owner,
+    pub(crate) states: Owner,
     pub(crate) updates: Owner,
     pub(crate) packages: Owner,
     pub(crate) inputs: Owner,
@@ -66,6 +67,7 @@ impl Owners {
         Ok(Self {
             run: owner("")?,
             models: owner("/models")?,
+            states: owner("/states")?,
             updates: owner("/updates")?,
             packages: owner("/packages")?,
             inputs: owner("/inputs")?,

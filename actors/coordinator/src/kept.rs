@@ -28,6 +28,7 @@ pub fn kept_blobs(record: &RunRecord) -> Result<Vec<(Owner, BlobRef)>, KeptError
         blobs.into_iter().map(move |blob| (owner.clone(), blob))
     };
     Ok(of(&owners.models, needs.model.into_iter().collect())
+        .chain(of(&owners.states, needs.state.into_iter().collect()))
         .chain(of(&owners.updates, needs.updates))
         .chain(of(&owners.packages, needs.packages))
         .chain(of(&owners.inputs, needs.inputs.into_iter().collect()))

@@ -2,6 +2,7 @@
 //! coordinator drives the run machine of `nsfl-workflow`: decide, persist, carry out. It never sees a weight; they do.
 
 mod aggregator;
+mod audit;
 mod carry_out;
 mod driver;
 mod extender;
@@ -15,12 +16,15 @@ mod patience;
 mod record;
 mod scaffold;
 mod starter;
+mod state;
+mod sum;
 #[cfg(test)]
 mod tests;
 
+pub use audit::{KeptRound, kept_round};
 pub use extender::ExtenderConfig;
 pub use kept::{KeptError, kept_blobs};
-pub use starter::{CoordinatorStarter, Surroundings};
+pub use starter::{AggregationConfig, CoordinatorStarter, Surroundings};
 
 pub(crate) use aggregator::{Aggregator, AggregatorArgs, AggregatorMsg};
 pub(crate) use driver::{Coordinator, CoordinatorArgs};

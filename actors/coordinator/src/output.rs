@@ -1,6 +1,6 @@
 //! The output folder of a run in the namespace's storage: checkpoints and `metrics.json`.
 
-use crate::{Surroundings, scaffold};
+use crate::{Surroundings, scaffold, state};
 use nsfl_actor::{Failure, blocking};
 use nsfl_store::{CheckpointRecord, Owner, RoundRecord, RoundState};
 use nsfl_types::{BlobRef, Code, JobSpec, Refusal, TaskKind};
@@ -15,11 +15,12 @@ pub(crate) fn folder(spec: &JobSpec, run: u32) -> String {
     format!("{}/fl_{}_output_V{run}", spec.output, spec.id)
 }
 
-/// Saves the model as the record says and brings `metrics.json` beside it up to date. With `strip`, under whose name it
+/// Saves the model as the record says, beside it what its rule has `kept`, and brings `metrics.json` up to date. With `strip`, under whose name it
 /// is made: the model's own tensors only; `content` receives what they hash to.
 pub(crate) async fn save(
     surroundings: Surroundings,
     record: CheckpointRecord,
+    kept: Option<BlobRef>,
     strip: Option<Owner>,
     content: Arc<OnceLock<BlobRef>>,
 ) -> Result<(), Refusal> {
@@ -31,6 +32,9 @@ pub(crate) async fn save(
     let rounds = surroundings.store.rounds(&record.job, record.run).await.map_err(|e| refusal(&e))?;
     let made = folder.clone();
     blocking(move || std::fs::create_dir_all(&made).map_err(|e| unwritable(&made, &e))).await.map_err(broken)??;
+    if let Some(kept) = kept {
+        surroundings.blobs.export(kept.digest, &state::beside(&path)).await.map_err(|e| refusal(&e))?;
+    }
     match strip {
         None => surroundings.blobs.export(record.model.digest, &path).await.map_err(|e| refusal(&e))?,
         Some(owner) => {
@@ -66,7 +70,7 @@ fn metrics(rounds: &[RoundRecord]) -> Value {
     Value::Object(lists)
 }
 
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let partial = path.with_extension("json.part");
     let mut file = std::fs::File::create(&partial)?;
     file.write_all(bytes)?;

@@ -41,10 +41,21 @@ pub struct Surroundings {
     pub link_grace: Duration,
     /// What to do when a round fails.
     pub retry: RetryPolicy,
+    /// How rounds are aggregated.
+    pub aggregation: AggregationConfig,
     /// How extenders are run.
     pub extender: ExtenderConfig,
     /// Who watches at the moment.
     pub live: Live,
+}
+
+/// How rounds are aggregated.
+#[derive(Debug, Clone, Copy)]
+pub struct AggregationConfig {
+    /// Memory that making one job's next model may take beside the updates.
+    pub memory_bytes: u64,
+    /// Rounds of a run that can be made again by an auditor; 0: none.
+    pub keep_rounds: u32,
 }
 
 /// Starts coordinators under the supervisor `jobs`.
@@ -74,7 +85,12 @@ impl CoordinatorStarter {
         let aggregator = Address::new(format!("{path}/aggregator"), MAILBOX);
         let coordinator = Address::new(format!("{path}/coordinator"), MAILBOX);
         let s = &self.surroundings;
-        let aggregator_args = AggregatorArgs { blobs: s.blobs.clone() };
+        let aggregator_args = AggregatorArgs {
+            blobs: s.blobs.clone(),
+            spec: run.spec.clone(),
+            memory: usize::try_from(s.aggregation.memory_bytes).unwrap_or(usize::MAX),
+            scratch: s.scratch.clone(),
+        };
         let extender = run.spec.extender.as_ref().map(|extender| {
             let folder = format!("extender+{}+{}+r{}", run.key.namespace, run.key.id, run.run);
             let args = ExtenderArgs {

@@ -3,6 +3,7 @@
 mod extended;
 mod links;
 mod offers;
+mod rules;
 mod scripts;
 mod shaky;
 mod trouble;

@@ -240,3 +240,31 @@ async fn a_model_that_is_not_in_storage_is_refused_at_submit() {
     assert_eq!(refused.code, Code::BadDocument);
     assert!(refused.reason.contains("model_path: 'models/missing.safetensors'"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_job_whose_rule_or_parameter_is_not_to_be_had_is_refused_by_the_field_at_submit_and_at_update() {
+    let world = World::new(0).await;
+    let with = |aggregator: Value| {
+        let mut document = document("a");
+        document["hyper_parameters"] = json!({"client_num": 5, "threshold_client_num": 5});
+        document["aggregator"] = aggregator;
+        document
+    };
+    let krum = |f: i64| json!({"name": "krum", "params": {"f": f}});
+    for (aggregator, field) in [
+        (json!({"name": "meen"}), "job document: aggregator.name: 'meen' is unknown"),
+        (krum(-1), "job document: aggregator.params.f: -1 is out of range"),
+        (krum(2), "job document: hyper_parameters.client_num: is 5 updates for a round; krum needs at least 7"),
+        (json!({"name": "median", "params": {"tau": 1}}), "job document: aggregator.params.tau: is unknown"),
+    ] {
+        let refusal = world.create(with(aggregator)).await.unwrap_err();
+        assert_eq!(refusal.code, Code::BadDocument);
+        assert!(refusal.reason.starts_with(field), "{}", refusal.reason);
+    }
+    world.create(with(krum(1))).await.unwrap();
+    let (key, document) = (key("a"), with(krum(2)).to_string().into_bytes());
+    let author = "ada".to_owned();
+    let update = |reply| SchedulerMsg::Update { key, document, author, reply };
+    let refusal = world.scheduler.ask(WAIT, update).await.unwrap().unwrap_err();
+    assert!(refusal.reason.contains("hyper_parameters.client_num"), "{}", refusal.reason);
+}

@@ -30,6 +30,10 @@ pub(crate) enum Command {
     Provision(ProvisionArgs),
     /// Check what a stopped node has stored: database, blobs, checkpoints, task records. Repairs nothing.
     Fsck(FsckArgs),
+    /// Aggregate files: a base model and updates to it become the next model, by any rule a job may name.
+    Aggregate(AggregateArgs),
+    /// Make a round of a stopped server's job again and compare the digests.
+    Replay(ReplayArgs),
     /// Check a configuration file and print what is in effect.
     CheckConfig(CheckArgs),
     /// Run one task in this process (used by the client itself).
@@ -155,6 +159,64 @@ pub(crate) struct FsckArgs {
     #[arg(short, long)]
     pub(crate) config: Option<PathBuf>,
     /// Print one JSON object {clean, checked, findings} and nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct AggregateArgs {
+    /// The rule, by its name in job documents.
+    #[arg(long)]
+    pub(crate) rule: String,
+    /// Its parameters, a JSON object as in a job document.
+    #[arg(long, default_value = "{}")]
+    pub(crate) params: String,
+    /// The model the updates are to (safetensors).
+    #[arg(long)]
+    pub(crate) base: PathBuf,
+    /// The updates' weights; 1 for all when not given.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) weights: Vec<f64>,
+    /// What each update came with, for rules that ask for it: a JSON list of objects, such as [{"local_steps": 5}].
+    #[arg(long)]
+    pub(crate) numbers: Option<String>,
+    /// All clients of the job (N); as many as there are updates when not given.
+    #[arg(long)]
+    pub(crate) clients: Option<usize>,
+    /// For rules that draw.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Memory beside the files, in MB.
+    #[arg(long, default_value_t = 256)]
+    pub(crate) memory_mb: usize,
+    /// What the rule kept of the round before; none before the first.
+    #[arg(long)]
+    pub(crate) state: Option<PathBuf>,
+    /// Where to write what it keeps for the next.
+    #[arg(long)]
+    pub(crate) state_out: Option<PathBuf>,
+    /// Where to write the next model.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// The updates are whole weights, not differences to the base.
+    #[arg(long)]
+    pub(crate) absolute: bool,
+    /// The updates (safetensors).
+    #[arg(required = true)]
+    pub(crate) updates: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct ReplayArgs {
+    /// The job: its id, or namespace/id.
+    pub(crate) job: String,
+    /// The round.
+    #[arg(long)]
+    pub(crate) round: u32,
+    /// The server's configuration file.
+    #[arg(short, long)]
+    pub(crate) config: Option<PathBuf>,
+    /// Print one JSON object {job, run, round, rule, members, model, recomputed, equal} and nothing else.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,6 +1,7 @@
 //! The daemon, one per machine: the composition root of server and client, and the commands around them.
 //! Only here is it known which backend stands behind a store. Every decision is elsewhere.
 
+mod aggregate;
 mod backup;
 mod check;
 mod cli;
@@ -12,6 +13,7 @@ mod newer;
 mod node;
 mod provision;
 mod quickstart;
+mod replay;
 mod server;
 mod sweeper;
 
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         Command::Quickstart(args) => quickstart::main(&args),
         Command::Provision(args) => provision::main(args),
         Command::Fsck(args) => fsck::main(&args),
+        Command::Aggregate(args) => aggregate::main(&args),
+        Command::Replay(args) => replay::main(&args),
         Command::CheckConfig(args) => check::main(&args),
         Command::Trainer { .. } | Command::Warden { .. } => Ok(()),
     };

@@ -22,7 +22,7 @@ use crate::{check, exit, newer, node};
 use nsfl_actor::{Address, ChildSpec, Directory, GiveUp, Restart, Strategy, Supervisor, SupervisorSpec};
 use nsfl_api_server::{ApiServer, ApiServerArgs};
 use nsfl_config::ServerConfig;
-use nsfl_coordinator::{CoordinatorStarter, ExtenderConfig, Surroundings};
+use nsfl_coordinator::{AggregationConfig, CoordinatorStarter, ExtenderConfig, Surroundings};
 use nsfl_gateway::{GatewayConfig, gateway_tree};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, LiveEvent, SchedulerMsg, SelectorMsg};
 use nsfl_scheduler::{Scheduler, SchedulerArgs};
@@ -163,6 +163,10 @@ fn core(
             max_attempts: config.rounds.retry_attempts.get(),
             backoff_base_ms: config.rounds.retry_base_ms.get(),
             backoff_max_ms: config.rounds.retry_max_ms.get(),
+        },
+        aggregation: AggregationConfig {
+            memory_bytes: config.aggregation.memory_bytes.get(),
+            keep_rounds: config.aggregation.keep_rounds,
         },
         extender: ExtenderConfig {
             enabled: config.extender.enabled,

@@ -10,7 +10,7 @@ use crate::trace::Trace;
 use nsfl_actor::{
     Address, ChildSpec, Directory, GiveUp, Restart, Simulation, Strategy, Supervisor, SupervisorSpec, now_ms,
 };
-use nsfl_coordinator::{CoordinatorStarter, ExtenderConfig, Surroundings};
+use nsfl_coordinator::{AggregationConfig, CoordinatorStarter, ExtenderConfig, Surroundings};
 use nsfl_gateway::{GatewayConfig, gateway_tree};
 use nsfl_messages::SchedulerMsg;
 use nsfl_messages::wire::{ClientInfo, EXPORT_TASKS, VERSION};
@@ -159,6 +159,7 @@ impl World {
             trainer: no_process(),
             link_grace: Duration::from_secs(15),
             retry: RetryPolicy { max_attempts: 1000, backoff_base_ms: 200, backoff_max_ms: 5_000 },
+            aggregation: AggregationConfig { memory_bytes: 64 << 20, keep_rounds: 0 },
             extender: ExtenderConfig {
                 enabled: false,
                 python: "python3".into(),

@@ -1,5 +1,5 @@
-//! How fast FedAvg sums: the check of an update when it arrives, the delta a client makes, the sum of a round.
-//! `cargo bench -p nsfl-aggregate`.
+//! How fast the rules are beside the memory they read: 20 updates of 10 million parameters from memory, as from the page
+//! cache, on one core and on two. `cargo bench -p nsfl-aggregate`; with names of rules after `--`, only those.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -8,21 +8,32 @@
     reason = "a stopwatch"
 )]
 
-use nsfl_aggregate::{FedAvg, MemberFacts, aggregate};
-use nsfl_tensor::{DType, Layout, WeightsView, check_update, write_delta};
+use nsfl_aggregate::{
+    Aggregation, Block, FedAvg, Geometry, Member, MemberFacts, Pass, Plan, Round, Sources, Survey, Worker, aggregate,
+    blocks,
+};
+use nsfl_tensor::{BLOCK_BYTES, DType, Layout, WeightsView, check_update, write_delta};
+use nsfl_types::Metrics;
+use serde_json::json;
 use std::convert::Infallible;
+use std::hint::black_box;
 use std::time::Instant;
 
 const CLIENTS: usize = 20;
+const CORES: usize = 2;
 
 fn main() {
-    measure("from memory", 10_000_000, 5);
-    measure("from cache", 50_000, 500);
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    if wanted.is_empty() {
+        simple("from memory", 10_000_000, 5);
+        simple("from cache", 50_000, 500);
+    }
+    rules(10_000_000, &wanted);
 }
 
-fn measure(place: &str, parameters: usize, repeats: usize) {
-    let layout = Layout::new([("w".to_owned(), DType::F32, vec![parameters])]).unwrap();
-    let files: Vec<Vec<u8>> = (0..=CLIENTS).map(|i| weights(&layout, i as u32)).collect();
+/// What a round of the simplest rule takes, on one core.
+fn simple(place: &str, parameters: usize, repeats: usize) {
+    let (layout, files) = files(parameters);
     let views: Vec<_> = files.iter().map(|f| WeightsView::parse(f).unwrap()).collect();
     let (base, updates) = (&views[0], &views[1..]);
     println!("{parameters} parameters, {CLIENTS} clients, {place}; ns per parameter and client, one core");
@@ -41,6 +52,118 @@ fn measure(place: &str, parameters: usize, repeats: usize) {
     println!("  fedavg  {:.3}", time / per);
 }
 
+/// Every rule, whole rounds: survey where the rule asks for one, plan, blocks.
+fn rules(parameters: usize, wanted: &[String]) {
+    let (layout, files) = files(parameters);
+    let views: Vec<_> = files.iter().map(|f| WeightsView::parse(f).unwrap()).collect();
+    let (base, updates) = (&views[0], &views[1..]);
+    let numbers = Metrics([("local_steps".to_owned(), 5.0), ("initial_loss".to_owned(), 1.0)].into());
+    let member = |(i, update): (usize, &WeightsView<'_>)| Member {
+        id: format!("c{i:02}"),
+        facts: MemberFacts { weight: 100.0 + i as f64, facts: check_update(&layout, update).unwrap() },
+        numbers: numbers.clone(),
+    };
+    let members: Vec<Member> = updates.iter().enumerate().map(member).collect();
+    let round = Round { model: &layout, members: &members, clients: CLIENTS, seed: 1 };
+    let per = parameters as f64 * CLIENTS as f64 / 1e9;
+    println!("{parameters} parameters, {CLIENTS} clients, from memory; ns per parameter and client");
+    println!("  {:42} {:>9} {:>9}", "", "one core", "two cores");
+    let reading = |cores| best(3, || read(&files[1..], cores)).0 / per;
+    println!("  {:42} {:9.3} {:9.3}", "reading the updates, nothing else", reading(1), reading(CORES));
+    let f = json!({"f": 3});
+    for (name, params) in [
+        ("fedavg", json!({})),
+        ("fedavgm", json!({})),
+        ("fedadam", json!({})),
+        ("fednova", json!({})),
+        ("feddyn", json!({})),
+        ("qfedavg", json!({"local_learning_rate": 0.1})),
+        ("fedbuff", json!({"k": 20})),
+        ("median", json!({})),
+        ("trimmed_mean", f.clone()),
+        ("krum", f.clone()),
+        ("multikrum", f.clone()),
+        ("bulyan", f.clone()),
+        ("geometric_median", json!({})),
+        ("centered_clipping", json!({})),
+        ("trimmed_mean", json!({"f": 3, "pre": [{"name": "nnm", "f": 3}]})),
+        ("fedavg", json!({"pre": [{"name": "clipping", "max_norm": 1.0}]})),
+    ] {
+        if !wanted.is_empty() && !wanted.iter().any(|w| w == name) {
+            continue;
+        }
+        let aggregation = Aggregation::parse(name, params.as_object().unwrap(), 1.0).unwrap();
+        let sources = Sources { base, state: None, updates };
+        let time = |cores| best(3, || whole(&aggregation, &round, sources, cores)).0 / per;
+        let label = if params.get("pre").is_some() { format!("{name} {params}") } else { name.to_owned() };
+        println!("  {label:42} {:9.3} {:9.3}", time(1), time(CORES));
+    }
+}
+
+/// A round in contiguous parts of the model, one a core.
+fn whole(aggregation: &Aggregation, round: &Round<'_>, sources: Sources<'_>, cores: usize) -> Vec<u8> {
+    let geometry = (aggregation.pass() > Pass::None).then(|| survey(aggregation, round, sources, cores));
+    let plan = aggregation.plan(round, geometry.as_ref()).unwrap();
+    let cut: Vec<Block> = blocks(round.model, BLOCK_BYTES).collect();
+    let parts = in_parts(&cut, cores, |part| make(&plan, sources, part));
+    parts.concat()
+}
+
+fn survey(aggregation: &Aggregation, round: &Round<'_>, sources: Sources<'_>, cores: usize) -> Geometry {
+    let cut: Vec<Block> = blocks(round.model, BLOCK_BYTES).collect();
+    let parts = in_parts(&cut, cores, |part| {
+        let mut survey = Survey::new(aggregation, round, sources, usize::MAX).unwrap();
+        part.iter().for_each(|block| survey.add(block).unwrap());
+        survey
+    });
+    let mut parts = parts.into_iter();
+    let mut survey = parts.next().unwrap();
+    parts.for_each(|other| survey.merge(&other).unwrap());
+    survey.finish()
+}
+
+/// The last block alone is kept: what would be written is not the rule's cost.
+fn make(plan: &Plan, sources: Sources<'_>, part: &[Block]) -> Vec<u8> {
+    let mut worker = Worker::new(plan, sources, usize::MAX).unwrap();
+    for block in part {
+        worker.run(block).unwrap();
+        black_box(worker.model());
+    }
+    worker.model().to_vec()
+}
+
+fn in_parts<T: Send>(cut: &[Block], cores: usize, work: impl Fn(&[Block]) -> T + Sync) -> Vec<T> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let size = cut.len().div_ceil(cores);
+        let threads: Vec<_> = cut.chunks(size).map(|part| scope.spawn(move || work(part))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// Reads every byte once, as fast as a core can.
+fn read(files: &[Vec<u8>], cores: usize) -> u64 {
+    let sum = |part: &[u8]| {
+        let mut lanes = [0_u64; 16];
+        for words in part.as_chunks::<8>().0.as_chunks::<16>().0 {
+            for (lane, word) in lanes.iter_mut().zip(words) {
+                *lane = lane.wrapping_add(u64::from_le_bytes(*word));
+            }
+        }
+        lanes.iter().fold(0_u64, |a, b| a.wrapping_add(*b))
+    };
+    std::thread::scope(|scope| {
+        let part = |core: usize| {
+            move || {
+                let of = |file: &Vec<u8>| sum(&file[file.len() / cores * core..file.len() / cores * (core + 1)]);
+                files.iter().map(of).fold(0_u64, u64::wrapping_add)
+            }
+        };
+        let threads: Vec<_> = (0..cores).map(|core| scope.spawn(part(core))).collect();
+        black_box(threads.into_iter().map(|thread| thread.join().unwrap()).fold(0, u64::wrapping_add))
+    })
+}
+
 /// The shortest of some repetitions, in seconds, and the last result.
 fn best<T>(repeats: usize, mut work: impl FnMut() -> T) -> (f64, T) {
     let mut timed = || {
@@ -53,6 +176,12 @@ fn best<T>(repeats: usize, mut work: impl FnMut() -> T) -> (f64, T) {
         let next = timed();
         (best.0.min(next.0), next.1)
     })
+}
+
+fn files(parameters: usize) -> (Layout, Vec<Vec<u8>>) {
+    let layout = Layout::new([("w".to_owned(), DType::F32, vec![parameters])]).unwrap();
+    let files = (0..=CLIENTS).map(|i| weights(&layout, i as u32)).collect();
+    (layout, files)
 }
 
 fn weights(layout: &Layout, seed: u32) -> Vec<u8> {

@@ -9,6 +9,7 @@
 //! term has more than 2^50 units. So each is off by at most 2^-50 of the largest term; above 2^11 members the
 //! sum needs headroom and each doubling costs one bit.
 
+use crate::vector::vectorised;
 use nsfl_tensor::Float;
 
 /// 1.5·2^52.
@@ -16,7 +17,7 @@ const MAGIC: f64 = 6_755_399_441_055_744.0;
 /// log2 of the largest magnitude of a scaled term.
 const TERM_BITS: i32 = 51;
 /// Beyond this the power of two itself would leave the range of `f64`: smaller values round to 0.
-const MAX_SCALE: i32 = 900;
+pub(crate) const MAX_SCALE: i32 = 900;
 
 /// The exponent `e` such that n terms of the given bounds, each times 2^e, neither leave the range of the
 /// rounding trick nor overflow the sum. `bounds` are pairs (coefficient, largest |x|), all ≥ 0 and finite.
@@ -27,12 +28,25 @@ pub(crate) fn scale(bounds: impl Iterator<Item = (f64, f64)>, n: usize) -> i32 {
     highest.map_or(0, |exponent| (TERM_BITS - headroom - exponent).min(MAX_SCALE))
 }
 
-/// Adds the terms `coefficient·x` of one member. `coefficient` includes the scale.
-pub(crate) fn add<F: Float<N>, const N: usize>(sums: &mut [i64], coefficient: f64, block: &[u8]) {
-    for (sum, x) in sums.iter_mut().zip(block.as_chunks::<N>().0) {
-        let shifted = F::load(*x) * coefficient + MAGIC;
-        *sum = sum.wrapping_add(shifted.to_bits().cast_signed());
-    }
+/// Adds the terms `coefficient·x` of some members at once: a sum is then loaded and stored once for all of them.
+/// Coefficients include the scale.
+pub(crate) fn add<F: Float<N>, const N: usize, const J: usize>(
+    sums: &mut [i64],
+    coefficients: [f64; J],
+    blocks: [&[u8]; J],
+) {
+    vectorised(move || {
+        let n = sums.len();
+        let blocks = blocks.map(|block| &block.as_chunks::<N>().0[..n]);
+        for i in 0..n {
+            let mut sum = sums[i];
+            for j in 0..J {
+                let shifted = F::load(blocks[j][i]) * coefficients[j] + MAGIC;
+                sum = sum.wrapping_add(shifted.to_bits().cast_signed());
+            }
+            sums[i] = sum;
+        }
+    });
 }
 
 /// Writes `base + factor·sum`, rounded once to the tensor's type. `terms` is the number of members added.
@@ -44,12 +58,29 @@ pub(crate) fn finish<F: Float<N>, const N: usize>(
     out: &mut [u8],
 ) {
     let offset = MAGIC.to_bits().cast_signed().wrapping_mul(terms.cast_signed() as i64);
-    let values = sums.iter().zip(base.as_chunks::<N>().0);
-    for (out, (sum, base)) in out.as_chunks_mut::<N>().0.iter_mut().zip(values) {
+    vectorised(|| {
+        let values = sums.iter().zip(base.as_chunks::<N>().0);
+        for (out, (sum, base)) in out.as_chunks_mut::<N>().0.iter_mut().zip(values) {
+            #[allow(clippy::cast_precision_loss, reason = "rounded at 2^-53 of the sum, part of the stated error")]
+            let sum = sum.wrapping_sub(offset) as f64;
+            *out = F::store(F::load(*base) + factor * sum);
+        }
+    });
+}
+
+/// Writes `factor·sum` of each element.
+pub(crate) fn deltas(sums: &[i64], terms: usize, factor: f64, out: &mut [f64]) {
+    let offset = MAGIC.to_bits().cast_signed().wrapping_mul(terms.cast_signed() as i64);
+    for (out, sum) in out.iter_mut().zip(sums) {
         #[allow(clippy::cast_precision_loss, reason = "rounded at 2^-53 of the sum, part of the stated error")]
         let sum = sum.wrapping_sub(offset) as f64;
-        *out = F::store(F::load(*base) + factor * sum);
+        *out = factor * sum;
     }
+}
+
+/// x·2^e, in two steps, so that neither leaves the range before the product does.
+pub(crate) fn times_exp2(x: f64, e: i32) -> f64 {
+    x * exp2(e / 2) * exp2(e - e / 2)
 }
 
 /// 2^e for e in the normal range.
@@ -59,7 +90,7 @@ pub(crate) fn exp2(e: i32) -> f64 {
 }
 
 /// The smallest e with a·b ≤ 2^e, also after rounding; None when the product is 0.
-fn product_exponent(a: f64, b: f64) -> Option<i32> {
+pub(crate) fn product_exponent(a: f64, b: f64) -> Option<i32> {
     if a == 0.0 || b == 0.0 {
         return None;
     }
@@ -110,7 +141,7 @@ mod tests {
         #[test]
         fn whole_numbers_up_to_the_bound_are_summed_exactly(values in prop::collection::vec(-(1_i64 << 51)..=1 << 51, 1..50)) {
             let mut sums = [0_i64];
-            values.iter().for_each(|v| add::<F64, 8>(&mut sums, 1.0, &(*v as f64).to_le_bytes()));
+            values.iter().for_each(|v| add::<F64, 8, 1>(&mut sums, [1.0], [&(*v as f64).to_le_bytes()]));
             let mut out = [0; 8];
             finish::<F64, 8>(&sums, values.len(), 1.0, &0.0_f64.to_le_bytes(), &mut out);
             prop_assert_eq!(f64::from_le_bytes(out), values.iter().sum::<i64>() as f64);
@@ -123,7 +154,7 @@ mod tests {
         for n in [1_usize, 1 << 11] {
             for value in [end, -end] {
                 let mut sums = [0_i64];
-                (0..n).for_each(|_| add::<F64, 8>(&mut sums, 1.0, &value.to_le_bytes()));
+                (0..n).for_each(|_| add::<F64, 8, 1>(&mut sums, [1.0], [&value.to_le_bytes()]));
                 let mut out = [0; 8];
                 finish::<F64, 8>(&sums, n, 1.0, &0.0_f64.to_le_bytes(), &mut out);
                 assert_eq!(f64::from_le_bytes(out), value * n as f64);

@@ -1,7 +1,7 @@
 //! A running sum over one block of one tensor. Parts made apart can be merged; the order never shows.
 
-use crate::fixed;
-use crate::{AggregateError, Plan};
+use crate::plan::Kind;
+use crate::{AggregateError, Plan, fixed};
 use nsfl_tensor::{Bf16, DType, F16, F32, F64};
 
 /// The sum over some of a plan's members of one block of one tensor.
@@ -12,47 +12,93 @@ pub struct Partial<'p> {
     /// Bytes of a member's block.
     len: usize,
     members: usize,
-    state: State,
-}
-
-#[derive(Debug, Clone)]
-enum State {
-    /// Fixed-point sums, one an element.
-    Sum(Vec<i64>),
+    /// Members that were added and not passed over for a weight of 0.
+    terms: usize,
+    /// Fixed-point sums, one an element; empty for integers.
+    sums: Vec<i64>,
     /// The largest integers so far.
-    Max(Vec<u8>),
+    max: Vec<u8>,
 }
 
 impl<'p> Partial<'p> {
     /// An empty sum for blocks of `len` bytes of the plan's `tensor`-th tensor.
     #[must_use]
     pub fn new(plan: &'p Plan, tensor: usize, len: usize) -> Self {
-        let dtype = plan.layout().tensors()[tensor].dtype;
-        let state = if dtype.is_float() { State::Sum(vec![0; len / dtype.size()]) } else { State::Max(Vec::new()) };
-        Self { plan, tensor, len, members: 0, state }
+        let mut partial = Self::idle(plan);
+        partial.reset(tensor, len);
+        partial
+    }
+
+    /// One that is to be reset before it is used.
+    pub(crate) fn idle(plan: &'p Plan) -> Self {
+        Self { plan, tensor: 0, len: 0, members: 0, terms: 0, sums: Vec::new(), max: Vec::new() }
+    }
+
+    /// Empties it for another block, with the memory it has.
+    pub fn reset(&mut self, tensor: usize, len: usize) {
+        let dtype = self.plan.layout().tensors()[tensor].dtype;
+        (self.tensor, self.len, self.members, self.terms) = (tensor, len, 0, 0);
+        self.sums.clear();
+        self.max.clear();
+        if dtype.is_float() {
+            self.sums.resize(len / dtype.size(), 0);
+        }
     }
 
     /// Adds a member's block. Each member is to be added once; only their number is checked, in `finish`.
     ///
     /// # Errors
-    /// A block of another length.
+    /// A block of another length, or a tensor that the plan does not sum.
     pub fn accumulate(&mut self, member: usize, block: &[u8]) -> Result<(), AggregateError> {
         self.check_len(block)?;
-        match &mut self.state {
-            State::Sum(sums) => {
-                let c = self.plan.coefficient(self.tensor, member);
-                match self.plan.layout().tensors()[self.tensor].dtype {
-                    DType::F64 => fixed::add::<F64, 8>(sums, c, block),
-                    DType::F16 => fixed::add::<F16, 2>(sums, c, block),
-                    DType::Bf16 => fixed::add::<Bf16, 2>(sums, c, block),
-                    _ => fixed::add::<F32, 4>(sums, c, block),
-                }
-            }
-            State::Max(max) if self.members == 0 => *max = block.to_vec(),
-            State::Max(max) => raise(self.plan.layout().tensors()[self.tensor].dtype, max, block),
+        match self.plan.kind(self.tensor) {
+            Kind::Max if self.members == 0 => self.max.extend_from_slice(block),
+            Kind::Max => raise(self.dtype(), &mut self.max, block),
+            Kind::Sum { .. } => self.add([self.plan.coefficient(self.tensor, member)], [block]),
+            _ => return Err(AggregateError::Mismatch("a tensor that is no sum was accumulated")),
         }
         self.members += 1;
         Ok(())
+    }
+
+    /// Adds the block of every member, some at a time: the memory of several is waited for together.
+    pub(crate) fn accumulate_all<'v>(&mut self, block: impl Fn(usize) -> &'v [u8]) -> Result<(), AggregateError> {
+        let members = self.plan.members();
+        if !matches!(self.plan.kind(self.tensor), Kind::Sum { .. }) {
+            return (0..members).try_for_each(|member| self.accumulate(member, block(member)));
+        }
+        // who counts nothing is not read
+        let (plan, tensor) = (self.plan, self.tensor);
+        let of = |member| Some((plan.coefficient(tensor, member), member)).filter(|(c, _)| *c != 0.0);
+        let mut counted = (0..members).filter_map(of);
+        while let Some(first) = counted.next() {
+            let rest = (counted.next(), counted.next(), counted.next());
+            if let (Some(second), Some(third), Some(fourth)) = rest {
+                let four = [first, second, third, fourth];
+                self.check_len(block(first.1))?;
+                self.add(four.map(|(c, _)| c), four.map(|(_, member)| block(member)));
+            } else {
+                for (c, member) in [Some(first), rest.0, rest.1, rest.2].into_iter().flatten() {
+                    self.check_len(block(member))?;
+                    self.add([c], [block(member)]);
+                }
+            }
+        }
+        self.members = members;
+        Ok(())
+    }
+
+    fn add<const J: usize>(&mut self, coefficients: [f64; J], blocks: [&[u8]; J]) {
+        if coefficients == [0.0; J] {
+            return;
+        }
+        self.terms += J;
+        match self.dtype() {
+            DType::F64 => fixed::add::<F64, 8, J>(&mut self.sums, coefficients, blocks),
+            DType::F16 => fixed::add::<F16, 2, J>(&mut self.sums, coefficients, blocks),
+            DType::Bf16 => fixed::add::<Bf16, 2, J>(&mut self.sums, coefficients, blocks),
+            _ => fixed::add::<F32, 4, J>(&mut self.sums, coefficients, blocks),
+        }
     }
 
     /// Adds what another part has summed of the same block.
@@ -60,43 +106,60 @@ impl<'p> Partial<'p> {
     /// # Errors
     /// A part of another block.
     pub fn merge(&mut self, other: Self) -> Result<(), AggregateError> {
-        if (self.tensor, self.len) != (other.tensor, other.len) {
+        if (self.tensor, self.len) != (other.tensor, other.len) || !std::ptr::eq(self.plan, other.plan) {
             return Err(AggregateError::Mismatch("parts of two different blocks were merged"));
         }
-        match (&mut self.state, other.state) {
-            (State::Sum(ours), State::Sum(theirs)) => {
-                ours.iter_mut().zip(theirs).for_each(|(a, b)| *a = a.wrapping_add(b));
-            }
-            (State::Max(_), State::Max(_)) if other.members == 0 => {}
-            (State::Max(ours), State::Max(theirs)) if self.members == 0 => *ours = theirs,
-            (State::Max(ours), State::Max(theirs)) => {
-                raise(self.plan.layout().tensors()[self.tensor].dtype, ours, &theirs);
-            }
-            _ => return Err(AggregateError::Mismatch("parts of two different plans were merged")),
+        self.sums.iter_mut().zip(&other.sums).for_each(|(a, b)| *a = a.wrapping_add(*b));
+        if self.max.is_empty() {
+            self.max = other.max;
+        } else if !other.max.is_empty() {
+            let dtype = self.dtype();
+            raise(dtype, &mut self.max, &other.max);
         }
         self.members += other.members;
+        self.terms += other.terms;
         Ok(())
     }
 
-    /// Writes the new weights of the block: for floats `base + η·mean`, rounded once, for integers the maximum.
+    /// Writes the new weights of the block: for floats `base + η·Δ`, rounded once, for integers the maximum.
     ///
     /// # Errors
-    /// Blocks of another length, or more or fewer members than planned.
+    /// Blocks of another length, more or fewer members than planned, or a plan that does not stream.
     pub fn finish(&self, base: &[u8], out: &mut [u8]) -> Result<(), AggregateError> {
         self.check_len(base)?;
         self.check_len(out)?;
-        if self.members != self.plan.members() {
-            return Err(AggregateError::Mismatch("a block was finished with more or fewer members than planned"));
+        self.check_members()?;
+        if !self.plan.is_fused(self.tensor) {
+            return Err(AggregateError::Mismatch("a block that the server optimizer moves was finished without it"));
         }
-        let factor = self.plan.factor(self.tensor);
-        match (&self.state, self.plan.layout().tensors()[self.tensor].dtype) {
-            (State::Max(max), _) => out.copy_from_slice(max),
-            (State::Sum(sums), DType::F64) => fixed::finish::<F64, 8>(sums, self.members, factor, base, out),
-            (State::Sum(sums), DType::F16) => fixed::finish::<F16, 2>(sums, self.members, factor, base, out),
-            (State::Sum(sums), DType::Bf16) => fixed::finish::<Bf16, 2>(sums, self.members, factor, base, out),
-            (State::Sum(sums), _) => fixed::finish::<F32, 4>(sums, self.members, factor, base, out),
+        let (sums, terms, factor) = (&self.sums, self.terms, self.plan.factor(self.tensor));
+        match (self.plan.kind(self.tensor), self.dtype()) {
+            (Kind::Max, _) => out.copy_from_slice(&self.max),
+            (_, DType::F64) => fixed::finish::<F64, 8>(sums, terms, factor, base, out),
+            (_, DType::F16) => fixed::finish::<F16, 2>(sums, terms, factor, base, out),
+            (_, DType::Bf16) => fixed::finish::<Bf16, 2>(sums, terms, factor, base, out),
+            _ => fixed::finish::<F32, 4>(sums, terms, factor, base, out),
         }
         Ok(())
+    }
+
+    /// Writes Δ of the block, for a server optimizer.
+    pub(crate) fn delta(&self, out: &mut [f64]) -> Result<(), AggregateError> {
+        self.check_members()?;
+        fixed::deltas(&self.sums, self.terms, self.plan.factor(self.tensor), out);
+        Ok(())
+    }
+
+    fn dtype(&self) -> DType {
+        self.plan.layout().tensors()[self.tensor].dtype
+    }
+
+    fn check_members(&self) -> Result<(), AggregateError> {
+        if self.members == self.plan.members() {
+            Ok(())
+        } else {
+            Err(AggregateError::Mismatch("a block was finished with more or fewer members than planned"))
+        }
     }
 
     fn check_len(&self, block: &[u8]) -> Result<(), AggregateError> {

@@ -1,8 +1,8 @@
 //! A whole round, block by block: reads the members' updates side by side and hands out the new weights as a
-//! safetensors stream. Holds one block of sums and one of output, whatever the size of the model.
+//! safetensors stream. Holds the buffers of one worker, whatever the size of the model.
 
-use crate::{AggregateError, Partial, Plan};
-use nsfl_tensor::{BLOCK_BYTES, StreamError, WeightsView, check_block};
+use crate::{AggregateError, Aggregation, Pass, Plan, Round, Sources, Survey, Worker, blocks};
+use nsfl_tensor::{BLOCK_BYTES, StreamError, WeightsView};
 use std::ops::Range;
 
 /// A part of one tensor that is done with: its input pages may be dropped.
@@ -14,8 +14,82 @@ pub struct Block {
     pub range: Range<usize>,
 }
 
-/// Aggregates `updates`, in the plan's order of members, onto `base`. `write` receives the head of the file and
-/// then consecutive blocks; `after_block` is told of each block that has been written.
+/// Where a round's results go.
+pub trait Sink {
+    /// Why it could not take them.
+    type Error;
+
+    /// The head of the next model's file, and then its blocks one after the other.
+    ///
+    /// # Errors
+    /// The sink's own.
+    fn model(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
+
+    /// A block of what is kept: a part of a tensor of [`Plan::state_layout`], in no order that it could be appended in. The
+    /// place in a file is after `layout.header_bytes()`, at the tensor's own place plus `block.range.start`.
+    ///
+    /// # Errors
+    /// The sink's own.
+    fn state(&mut self, _block: &Block, _bytes: &[u8]) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    /// This block of all sources is done with, in this pass.
+    fn done(&mut self, _block: Block) {}
+}
+
+/// Aggregates a round: surveys the updates if the rule asks for it, plans, and makes the next model and what is kept.
+/// Takes at most `memory` bytes of its own beside the sources.
+///
+/// # Errors
+/// Members or sources that do not fit, too little memory, a result that is not finite (what was written is then to be
+/// thrown away), or the sink's own error.
+pub fn aggregate_round<S: Sink>(
+    aggregation: &Aggregation,
+    round: &Round<'_>,
+    sources: Sources<'_>,
+    memory: usize,
+    sink: &mut S,
+) -> Result<Plan, StreamError<AggregateError, S::Error>> {
+    let mut seen = None;
+    if aggregation.pass() > Pass::None {
+        let mut survey = Survey::new(aggregation, round, sources, memory).map_err(StreamError::Content)?;
+        for block in blocks(round.model, BLOCK_BYTES) {
+            survey.add(&block).map_err(StreamError::Content)?;
+            sink.done(block);
+        }
+        seen = Some(survey.finish());
+    }
+    let plan = aggregation.plan(round, seen.as_ref()).map_err(StreamError::Content)?;
+    write(&plan, sources, memory, sink)?;
+    Ok(plan)
+}
+
+/// Carries out a plan.
+///
+/// # Errors
+/// As `aggregate_round`.
+pub fn write<S: Sink>(
+    plan: &Plan,
+    sources: Sources<'_>,
+    memory: usize,
+    sink: &mut S,
+) -> Result<(), StreamError<AggregateError, S::Error>> {
+    let mut worker = Worker::new(plan, sources, memory).map_err(StreamError::Content)?;
+    sink.model(&plan.layout().header_bytes()).map_err(StreamError::Write)?;
+    for block in blocks(plan.layout(), worker.block_bytes()) {
+        worker.run(&block).map_err(StreamError::Content)?;
+        sink.model(worker.model()).map_err(StreamError::Write)?;
+        for (block, bytes) in worker.state() {
+            sink.state(block, bytes).map_err(StreamError::Write)?;
+        }
+        sink.done(block);
+    }
+    Ok(())
+}
+
+/// Carries out a plan that keeps nothing. `write` receives the head of the file and then consecutive blocks; `after_block`
+/// is told of each block that has been written.
 ///
 /// # Errors
 /// Updates of another model or number than planned, a result that is not finite (what was written is then to be
@@ -24,43 +98,23 @@ pub fn aggregate<E>(
     plan: &Plan,
     base: &WeightsView<'_>,
     updates: &[WeightsView<'_>],
-    mut write: impl FnMut(&[u8]) -> Result<(), E>,
-    mut after_block: impl FnMut(Block),
+    write: impl FnMut(&[u8]) -> Result<(), E>,
+    after_block: impl FnMut(Block),
 ) -> Result<(), StreamError<AggregateError, E>> {
-    let layout = plan.layout();
-    if updates.len() != plan.members() || base.layout() != layout || updates.iter().any(|u| u.layout() != layout) {
-        return Err(StreamError::Content(AggregateError::Mismatch("the updates are not those of the plan")));
-    }
-    write(&layout.header_bytes()).map_err(StreamError::Write)?;
-    let mut out = vec![0; BLOCK_BYTES.min(layout.data_len())];
-    for (tensor, spec) in layout.tensors().iter().enumerate() {
-        let bytes = spec.range.len();
-        for start in (0..bytes).step_by(BLOCK_BYTES) {
-            let range = start..bytes.min(start + BLOCK_BYTES);
-            let out = &mut out[..range.len()];
-            one_block(plan, tensor, &range, base, updates, out).map_err(StreamError::Content)?;
-            check_block(spec.dtype, out).map_err(|index| {
-                let index = index + start / spec.dtype.size();
-                StreamError::Content(AggregateError::NotFinite { tensor: spec.name.clone(), index })
-            })?;
-            write(out).map_err(StreamError::Write)?;
-            after_block(Block { tensor, range });
+    struct Closures<W, A>(W, A);
+    impl<E, W: FnMut(&[u8]) -> Result<(), E>, A: FnMut(Block)> Sink for Closures<W, A> {
+        type Error = E;
+
+        fn model(&mut self, bytes: &[u8]) -> Result<(), E> {
+            (self.0)(bytes)
+        }
+
+        fn done(&mut self, block: Block) {
+            (self.1)(block);
         }
     }
-    Ok(())
-}
-
-fn one_block(
-    plan: &Plan,
-    tensor: usize,
-    range: &Range<usize>,
-    base: &WeightsView<'_>,
-    updates: &[WeightsView<'_>],
-    out: &mut [u8],
-) -> Result<(), AggregateError> {
-    let mut partial = Partial::new(plan, tensor, range.len());
-    for (member, update) in updates.iter().enumerate() {
-        partial.accumulate(member, &update.tensor(tensor)[range.clone()])?;
+    if plan.state_layout().is_some() {
+        return Err(StreamError::Content(AggregateError::Mismatch("what the plan keeps has nowhere to go")));
     }
-    partial.finish(&base.tensor(tensor)[range.clone()], out)
+    self::write(plan, Sources { base, state: None, updates }, usize::MAX, &mut Closures(write, after_block))
 }

@@ -14,7 +14,7 @@ pub use view::RunView;
 
 use crate::round::{RoundInput, RoundMachine};
 use crate::snapshot::{self, SnapshotError};
-use message::{Broadcast, Extension};
+use message::{Broadcast, Extension, RuleState};
 use nsfl_types::{BlobRef, ClientId, Code, TaskKey, TaskKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +74,8 @@ pub struct RunMachine {
     /// Of the last round that was summed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     extension: Option<Extension>,
+    #[serde(default, skip_serializing_if = "RuleState::is_empty")]
+    rule_state: RuleState,
     /// The round opened last. It is kept when it is over, to answer those who ask again.
     opened: Option<RoundMachine>,
 }
@@ -94,6 +96,7 @@ impl RunMachine {
             packages: Packages::default(),
             broadcast: None,
             extension: None,
+            rule_state: RuleState::default(),
             opened: None,
         }
     }
@@ -156,6 +159,12 @@ impl RunMachine {
             RunInput::Extended { round, attempt, parameters, metrics } => {
                 if self.is_aggregating(round, attempt) {
                     self.extension = Some(Extension { round, parameters, metrics });
+                }
+            }
+            RunInput::StateKept { round, attempt, state } => {
+                let begins = self.phase == RunPhase::Initialising && round == self.round;
+                if begins || self.is_aggregating(round, attempt) {
+                    self.rule_state.next = Some(state);
                 }
             }
             RunInput::Aggregated { round, attempt, model } => {
@@ -261,6 +270,7 @@ impl RunMachine {
             updates: accepted.flat_map(|member| [member.update.blob, member.update.extra]).flatten().collect(),
             packages: [self.packages.scripts, self.packages.extender].into_iter().flatten().collect(),
             inputs: self.broadcast.as_ref().and_then(|broadcast| broadcast.inputs),
+            state: self.rule_state.current,
         }
     }
 
@@ -280,6 +290,12 @@ impl RunMachine {
     #[must_use]
     pub fn inputs(&self, round: u32) -> Option<BlobRef> {
         self.broadcast.as_ref().filter(|broadcast| broadcast.round == round)?.inputs
+    }
+
+    /// What the job's rule keeps beside the model.
+    #[must_use]
+    pub fn rule_state(&self) -> Option<BlobRef> {
+        self.rule_state.current
     }
 
     /// What the extender kept for its next broadcast: a JSON object.

@@ -31,7 +31,7 @@ pub use load::{NO_FLAGS, PREFIX};
 pub use policy::{Maximum, Policy};
 pub use sandbox::{Sandbox, SandboxMode};
 pub use scripts::{Runtimes, Scripts, TrainerProgram};
-pub use server::{Extender, Limits, Link, Rest, RestTls, Rounds, ServerConfig};
+pub use server::{Aggregation, Extender, Limits, Link, Rest, RestTls, Rounds, ServerConfig};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

@@ -44,6 +44,9 @@ pub struct ServerConfig {
     /// Failed rounds.
     #[serde(default, deserialize_with = "checked::section")]
     pub rounds: Rounds,
+    /// Making the next model of updates.
+    #[serde(default)]
+    pub aggregation: Aggregation,
     /// Functions of jobs that run on the server.
     #[serde(default)]
     pub extender: Extender,
@@ -196,6 +199,24 @@ impl Default for Rounds {
 impl Check for Rounds {
     fn check(&self) -> Result<(), String> {
         checked::rising(&[("retry_base_ms", self.retry_base_ms), ("retry_max_ms", self.retry_max_ms)])
+    }
+}
+
+/// `[aggregation]`: making the next model of a round's updates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Aggregation {
+    /// Memory that one job may take for it beside the updates, which are read from their files. A round of more updates than
+    /// fit fails with the bytes it needs. Default 256 MiB.
+    pub memory_bytes: Bytes,
+    /// The last rounds of each run whose updates are held after their sum, so that `nsfl-node replay` can make them again.
+    /// They take disk until the job is removed. Default 0.
+    pub keep_rounds: u32,
+}
+
+impl Default for Aggregation {
+    fn default() -> Self {
+        Self { memory_bytes: constant!(Bytes, 256 << 20), keep_rounds: 0 }
     }
 }
 

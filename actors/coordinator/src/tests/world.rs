@@ -181,7 +181,24 @@ impl World {
         Self::made(Duration::from_secs(3600), time, clients, hyper, fields, prepare).await
     }
 
+    pub(super) async fn within_memory(bytes: u64, clients: &[&str], hyper: Value, fields: Value) -> Self {
+        let (grace, time) = (Duration::from_secs(3600), Duration::from_secs(60));
+        Self::made_within(bytes, grace, time, clients, hyper, fields, |_| {}).await
+    }
+
     async fn made(
+        link_grace: Duration,
+        time: Duration,
+        clients: &[&str],
+        hyper: Value,
+        fields: Value,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
+        Self::made_within(64 << 20, link_grace, time, clients, hyper, fields, prepare).await
+    }
+
+    async fn made_within(
+        memory_bytes: u64,
         link_grace: Duration,
         time: Duration,
         clients: &[&str],
@@ -227,6 +244,7 @@ impl World {
             trainer: TrainerCommand { program: "/nonexistent".into(), args: Vec::new() },
             link_grace,
             retry: RetryPolicy { max_attempts: 2, backoff_base_ms: 1, backoff_max_ms: 1 },
+            aggregation: AggregationConfig { memory_bytes, keep_rounds: 1 },
             extender: ExtenderConfig { enabled: true, python: "python3".into(), timeout: time, memory_bytes: 8 << 30 },
             live: Arc::new(move |event| heard.lock().unwrap().push(event)),
         };

@@ -129,13 +129,13 @@ pub struct Resource {
     pub memory_mb: f64,
 }
 
-/// `aggregator`, checked.
+/// `aggregator`: a rule's name and parameters, checked by who knows the rules (`Aggregation::of_job` of `nsfl-aggregate`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AggregatorSpec {
-    /// Rule name; `fedavg`.
+    /// The rule's name, not empty. Default `fedavg`.
     pub name: String,
-    /// FedAvg with equal weights instead of sample counts.
-    pub uniform: bool,
+    /// Its parameters as written.
+    pub params: Map<String, Value>,
 }
 
 /// A checked job.
@@ -373,25 +373,9 @@ fn task_entry(d: &JobDocument, runtime: Runtime) -> Result<String, JobError> {
 }
 
 fn aggregator(a: Option<&AggregatorDocument>) -> Result<AggregatorSpec, JobError> {
-    let Some(a) = a else { return Ok(AggregatorSpec { name: "fedavg".into(), uniform: false }) };
-    if a.name != "fedavg" {
-        return Err(JobError {
-            field: "aggregator.name".into(),
-            problem: format!("'{}' is not offered by this version; allowed: fedavg", a.name),
-            code: Code::Unsupported,
-        });
-    }
-    let mut uniform = false;
-    for (name, value) in &a.params {
-        match (name.as_str(), value) {
-            ("uniform", Value::Bool(b)) => uniform = *b,
-            ("uniform", _) => return Err(bad("aggregator.params.uniform", "must be true or false")),
-            (other, _) => {
-                return Err(bad(&format!("aggregator.params.{other}"), "is unknown to fedavg; allowed: uniform"));
-            }
-        }
-    }
-    Ok(AggregatorSpec { name: a.name.clone(), uniform })
+    let Some(a) = a else { return Ok(AggregatorSpec { name: "fedavg".into(), params: Map::new() }) };
+    let name = required("aggregator.name", Some(&a.name))?.to_owned();
+    Ok(AggregatorSpec { name, params: a.params.clone() })
 }
 
 fn seed(parameters: &Map<String, Value>, id: &JobId) -> Result<u64, JobError> {

@@ -38,6 +38,9 @@ pub enum RunInput {
     ClientReported { client: ClientId, tasks: Vec<TaskKey> },
     /// What the job's extender says of the round beside its model; before `Aggregated`.
     Extended { round: u32, attempt: u32, parameters: Option<String>, metrics: Metrics },
+    /// What the job's rule keeps for the round after, stored beside the model that `ModelReady` or `Aggregated` tells of next.
+    /// None of the two when the rule keeps nothing.
+    StateKept { round: u32, attempt: u32, state: BlobRef },
     /// The next model is stored.
     Aggregated { round: u32, attempt: u32, model: BlobRef },
     /// The updates could not be summed.
@@ -98,6 +101,31 @@ pub struct Needs {
     pub packages: Vec<BlobRef>,
     /// What the extender sends along with the round's tasks.
     pub inputs: Option<BlobRef>,
+    /// What its rule keeps beside the model.
+    pub state: Option<BlobRef>,
+}
+
+/// What the job's rule keeps beside the model.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RuleState {
+    /// Goes with the run's model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) current: Option<BlobRef>,
+    /// Goes with the model that is told of next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<BlobRef>,
+}
+
+impl RuleState {
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The model is there that the next one goes with. The one before, if it is another.
+    pub(super) fn advance(&mut self) -> Option<BlobRef> {
+        let next = self.next.take()?;
+        self.current.replace(next).filter(|before| *before != next)
+    }
 }
 
 /// An accepted update and whose it is.
@@ -149,6 +177,8 @@ pub enum RunEffect {
     RetireModel { model: BlobRef },
     /// The run needs this update no longer.
     RetireUpdate { update: BlobRef },
+    /// The run needs this of its rule's states no longer.
+    RetireState { state: BlobRef },
     /// The run needs this of the extender's inputs no longer.
     RetireInputs { inputs: BlobRef },
     /// `done` of `total` rounds are over.

@@ -21,6 +21,7 @@ impl RunMachine {
     pub(super) fn model_ready(&mut self, model: BlobRef, effects: &mut Vec<RunEffect>) {
         if self.phase == RunPhase::Initialising {
             self.model = Some(model);
+            self.rule_state.advance();
             self.round = 1;
             self.select(TaskKind::Train, effects);
         }
@@ -126,6 +127,7 @@ impl RunMachine {
         self.close_round(RoundOutcome::Complete, Some(model), effects);
         self.retire_updates(effects);
         effects.extend(previous.filter(|old| *old != model).map(|model| RunEffect::RetireModel { model }));
+        effects.extend(self.rule_state.advance().map(|state| RunEffect::RetireState { state }));
         if self.plan.evaluates(self.round) {
             self.select(TaskKind::Evaluate, effects);
         } else {

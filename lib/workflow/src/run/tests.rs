@@ -2,6 +2,7 @@
 
 mod begin;
 mod extended;
+mod kept;
 
 use super::*;
 use crate::round::{RoundOutcome, UpdateRef};

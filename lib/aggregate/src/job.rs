@@ -1,0 +1,109 @@
+//! The aggregation that a job asks for: one reading of its document for all who need it, at submit and in every round.
+
+use crate::{AggregateError, Aggregation};
+use nsfl_types::{AggregatorSpec, Code, JobError, JobSpec, OptimizerSpec};
+
+impl Aggregation {
+    /// Of a checked job. A job with the optimizer `scaffold` is aggregated by the rule of that name; its `aggregator` names it
+    /// or is left out.
+    ///
+    /// # Errors
+    /// The first field that cannot be accepted: the rule, a parameter, or a number of clients that the rule does not work with.
+    pub fn of_job(spec: &JobSpec) -> Result<Self, JobError> {
+        let AggregatorSpec { name, params } = &spec.aggregator;
+        let controls = spec.optimizer.as_ref().is_some_and(OptimizerSpec::is_scaffold);
+        let aggregation = match (controls, name.as_str()) {
+            // equal weights anyway
+            (true, "fedavg") => {
+                Self::parse("fedavg", params, spec.hyper.learning_rate)?;
+                Self::parse("scaffold", &without(params, "uniform"), spec.hyper.learning_rate)
+            }
+            (true, other) if other != "scaffold" => Err(bad(
+                "aggregator.name",
+                &format!("'{other}' does not go with optimizer scaffold; allowed: scaffold"),
+            )),
+            (false, "scaffold") => Err(bad(
+                "aggregator.name",
+                "'scaffold' needs the control variates of optimizer scaffold: name that too",
+            )),
+            (_, name) => Self::parse(name, params, spec.hyper.learning_rate),
+        }?;
+        let client_num = spec.hyper.client_num;
+        let numbers = [
+            ("hyper_parameters.client_num", client_num),
+            ("hyper_parameters.threshold_client_num", spec.hyper.quorum.get()),
+            ("redundancy", spec.redundancy.cohort(client_num)),
+        ];
+        for (field, members) in numbers {
+            let checked = aggregation.check_members(members as usize);
+            checked.map_err(|e: AggregateError| bad(field, &format!("is {members} updates for a round; {e}")))?;
+        }
+        Ok(aggregation)
+    }
+}
+
+fn without(
+    params: &serde_json::Map<String, serde_json::Value>,
+    name: &str,
+) -> serde_json::Map<String, serde_json::Value> {
+    params.iter().filter(|(key, _)| *key != name).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+fn bad(field: &str, problem: &str) -> JobError {
+    JobError { field: field.to_owned(), problem: problem.to_owned(), code: Code::BadDocument }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn job(fields: &Value) -> JobSpec {
+        let mut document = json!({
+            "id": "x", "runtime": "pytorch", "task_entry": "t", "output": "o", "model_path": "m",
+            "hyper_parameters": {"client_num": 5, "threshold_client_num": 5},
+        });
+        let fields = fields.as_object().unwrap();
+        fields.iter().for_each(|(name, value)| document[name] = value.clone());
+        JobSpec::parse(document.to_string().as_bytes()).unwrap().1
+    }
+
+    fn refused(fields: &Value) -> (String, String) {
+        let error = Aggregation::of_job(&job(fields)).unwrap_err();
+        (error.field, error.problem)
+    }
+
+    #[test]
+    fn a_rule_that_cannot_work_with_the_jobs_numbers_of_clients_is_refused_by_the_field() {
+        let krum = json!({"name": "krum", "params": {"f": 1}});
+        assert!(Aggregation::of_job(&job(&json!({"aggregator": krum}))).is_ok());
+        for (client_num, quorum, field) in
+            [(4, 4, "hyper_parameters.client_num"), (6, 4, "hyper_parameters.threshold_client_num")]
+        {
+            let hyper = json!({"client_num": client_num, "threshold_client_num": quorum});
+            let (found, problem) = refused(&json!({"aggregator": krum, "hyper_parameters": hyper}));
+            assert_eq!(found, field);
+            assert!(problem.contains("at least 5 updates"), "{problem}");
+        }
+        let buffer = json!({"name": "fedbuff", "params": {"k": 5}});
+        let (field, problem) = refused(&json!({"aggregator": buffer, "redundancy": 1.2}));
+        assert_eq!(field, "redundancy");
+        assert!(problem.contains("at most 5"), "{problem}");
+    }
+
+    #[test]
+    fn control_variates_and_their_rule_go_together() {
+        let scaffold = json!({"name": "scaffold"});
+        for aggregator in [json!({"name": "scaffold"}), json!({"name": "fedavg", "params": {"uniform": true}})] {
+            let with = json!({"optimizer": scaffold, "aggregator": aggregator});
+            assert_eq!(Aggregation::of_job(&job(&with)).unwrap().rule().name(), "scaffold");
+        }
+        assert_eq!(Aggregation::of_job(&job(&json!({"optimizer": scaffold}))).unwrap().rule().name(), "scaffold");
+        assert_eq!(Aggregation::of_job(&job(&json!({}))).unwrap().rule().name(), "fedavg");
+        let other = json!({"optimizer": scaffold, "aggregator": {"name": "median"}});
+        assert_eq!(refused(&other).0, "aggregator.name");
+        assert_eq!(refused(&json!({"aggregator": scaffold})).0, "aggregator.name");
+        let wrong = json!({"optimizer": scaffold, "aggregator": {"name": "fedavg", "params": {"uniform": 1}}});
+        assert_eq!(refused(&wrong).0, "aggregator.params.uniform");
+    }
+}
