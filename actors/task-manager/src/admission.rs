@@ -43,7 +43,7 @@ impl Admission {
     fn granted(&self, asked: Resource, offered: &Resource) -> Result<Resource, Refusal> {
         if self.cap_resources {
             return Ok(Resource {
-                worker_num: asked.worker_num,
+                worker_num: asked.worker_num.min(offered.worker_num),
                 cpu: asked.cpu.min(offered.cpu),
                 gpu: asked.gpu.min(offered.gpu),
                 memory_mb: asked.memory_mb.min(offered.memory_mb),
@@ -53,6 +53,7 @@ impl Admission {
             ("cpu", asked.cpu, offered.cpu),
             ("gpu", asked.gpu, offered.gpu),
             ("memory", asked.memory_mb, offered.memory_mb),
+            ("worker_num", asked.worker_num.into(), offered.worker_num.into()),
         ];
         match amounts.into_iter().find(|(_, asked, offered)| asked > offered) {
             None => Ok(asked),

@@ -11,7 +11,7 @@ use nsfl_fault_point::Step;
 use nsfl_messages::wire::TaskReport;
 use nsfl_store::TaskRecord;
 use nsfl_telemetry::span;
-use nsfl_types::{Refusal, TaskKey, Timestamp};
+use nsfl_types::{Code, Refusal, TaskKey, Timestamp};
 use nsfl_workflow::{Outcome, TaskEffect, TaskInput, TaskMachine, TaskOrder, TaskPhase};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -36,6 +36,8 @@ pub(crate) struct Executor {
     timer: Option<Timer>,
     fetching: bool,
     uploading: bool,
+    /// What it does now was begun by its timer.
+    timed: bool,
     trainer: Option<AbortHandle>,
 }
 
@@ -55,6 +57,7 @@ impl Role for Executor {
             timer: None,
             fetching: false,
             uploading: false,
+            timed: false,
             trainer: None,
         };
         if let Some(record) = record {
@@ -71,13 +74,20 @@ impl Role for Executor {
 
     async fn handle(&mut self, msg: ExecutorMsg, ctx: &Context<ExecutorMsg>) -> Result<Next, Failure> {
         let span = span::task(&self.key);
+        if let ExecutorMsg::Tick | ExecutorMsg::Input(_) = &msg {
+            self.timed = matches!(msg, ExecutorMsg::Tick);
+        }
         let input = match msg {
             ExecutorMsg::Gone => return self.gone().await,
             ExecutorMsg::Input(input) => input,
             ExecutorMsg::Tick => TaskInput::Tick,
             ExecutorMsg::Fetched(ended) => {
                 self.fetching = false;
-                match ended? {
+                let ended = ended?;
+                if let Err(refusal) = &ended {
+                    self.not_granted(refusal.code).await?;
+                }
+                match ended {
                     Ok(()) => TaskInput::Fetched,
                     Err(refusal) => TaskInput::FetchFailed { code: refusal.code, reason: refusal.reason },
                 }
@@ -90,6 +100,7 @@ impl Role for Executor {
                 self.uploading = false;
                 if let Err(refusal) = ended? {
                     tracing::warn!(task = %self.key, code = %refusal.code, reason = refusal.reason, "result not uploaded");
+                    self.not_granted(refusal.code).await?;
                     return Ok(Next::Continue);
                 }
                 TaskInput::Uploaded
@@ -191,6 +202,15 @@ impl Executor {
     async fn gone(&mut self) -> Result<Next, Failure> {
         self.tell_manager(TaskManagerMsg::Forgotten { key: self.key.clone() }).await?;
         Ok(Next::Stop)
+    }
+
+    /// What the task needs or has made does not pass: perhaps the server's last word on it was lost. It is asked for at the
+    /// pace of the tries, and not when it has just said that it wants the task.
+    async fn not_granted(&self, code: Code) -> Result<(), Failure> {
+        if self.timed && matches!(code, Code::BlobRefused | Code::Busy) {
+            self.tell_manager(TaskManagerMsg::LastWordLost).await?;
+        }
+        Ok(())
     }
 
     /// A task manager that is down reads the same from the records when it starts.

@@ -85,7 +85,7 @@ impl Role for TaskManager {
                 }
                 self.tell_inventory();
             }
-            TaskManagerMsg::LivesAgain => self.tell_inventory(),
+            TaskManagerMsg::LastWordLost => self.tell_inventory(),
             TaskManagerMsg::TryAgain { key } => self.try_again(key, ctx).await,
             TaskManagerMsg::Sweep => {
                 let site = Arc::clone(&self.site);

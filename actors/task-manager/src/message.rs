@@ -45,8 +45,9 @@ pub(crate) enum TaskManagerMsg {
     },
     /// The executors' supervisor has begun another life, without an executor.
     NoExecutors,
-    /// An executor has begun another life: the server's last word on its task may be lost.
-    LivesAgain,
+    /// An executor has begun another life, or is not given what its task needs: the server's last word on the task may be
+    /// lost.
+    LastWordLost,
     /// Time to have an executor tried again that was given up.
     TryAgain {
         /// The task.

@@ -7,6 +7,7 @@ mod native;
 mod packages;
 mod scripted;
 mod state;
+mod torchscript;
 
 use crate::order::Work;
 use crate::site::remove_folder;
@@ -18,7 +19,7 @@ use nsfl_messages::wire::{Scripts, TaskOrder};
 use nsfl_package::{Limits, check_name};
 use nsfl_trainer::TrainerCommand;
 use nsfl_trainer::launch::Launcher;
-use nsfl_trainer::script::{self, Program, TaskFolder};
+use nsfl_trainer::script::{self, Program};
 use nsfl_types::{BlobRef, Code, Refusal, Runtime, TaskKey};
 use nsfl_workflow::{Outcome, UpdateRef};
 use packages::Packages;
@@ -40,7 +41,7 @@ pub struct ProcessConfig {
     pub builtin: TrainerCommand,
     /// Program of runtime `torchscript`.
     pub torchscript: TrainerCommand,
-    /// Starts scripts.
+    /// Starts what a job may have sent: scripts, and the trainer of `torchscript`.
     pub launcher: Launcher,
     /// Task name to the path of its task configuration.
     pub tasks: BTreeMap<String, PathBuf>,
@@ -118,27 +119,9 @@ impl Processes {
         match task.work.runtime {
             Runtime::Builtin => {
                 let described = native::describe(task, &task.work.task_entry, parameters(&task.work)?)?;
-                native::run(&self.config.builtin, task, described, task.timeout).await
+                native::run(&self.config.builtin, task, described).await
             }
-            Runtime::Torchscript => {
-                let program = self.program(task).await?;
-                let module = program.folder.join(&program.stage.entry);
-                if !module.is_file() {
-                    let missing = format!("entry: there is no file {}", module.display());
-                    return Err(Refusal::new(Code::ScriptMissing, missing).into());
-                }
-                let timeout = program.stage.timeout.map_or(task.timeout, |own| own.min(task.timeout));
-                let parameters = program.parameters(&parameters(&task.work)?);
-                let described = native::describe(task, &module.to_string_lossy(), parameters)?;
-                let (kept, key, folder) = (self.kept.clone(), task.key.clone(), TaskFolder::at(&task.folder));
-                let given = blocking(move || {
-                    std::fs::create_dir_all(folder.new_state())?;
-                    std::fs::create_dir_all(folder.state())?;
-                    kept.give(&key, &folder.state())
-                });
-                given.await?.map_err(|e| not_started("the task's folder was not filled", &e))?;
-                native::run(&self.config.torchscript, task, described, timeout).await
-            }
+            Runtime::Torchscript => torchscript::run(self, task).await,
             Runtime::Pytorch | Runtime::Tensorflow => scripted::run(self, task).await,
         }
     }

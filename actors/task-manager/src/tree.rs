@@ -42,7 +42,7 @@ pub fn client_tree(config: SiteConfig, connection: (Link, LinkEvents, BlobClient
     let tell = move |given_up: Option<(&str, &Failure)>| {
         told.try_tell(match given_up {
             // what it was told in between, or had not yet read, is lost
-            None => TaskManagerMsg::LivesAgain,
+            None => TaskManagerMsg::LastWordLost,
             Some((path, failure)) => TaskManagerMsg::GaveUp { path: path.to_owned(), failure: failure.clone() },
         })
     };

@@ -10,6 +10,7 @@ use nsfl_messages::wire::{Scripts, TaskCommand, TaskOrder, TaskReport};
 use nsfl_package::pack_entries;
 use nsfl_store::{Owner, put_bytes};
 use nsfl_task_manager::{Confinement, Processes, SandboxRules};
+use nsfl_trainer::TrainerCommand;
 use nsfl_trainer::launch::Bubblewrap;
 use nsfl_types::{Cause, Code, Resource, Runtime, TaskKey};
 use std::sync::Arc;
@@ -152,4 +153,115 @@ raise SystemExit(ANSWER)";
     let (code, _, cause) = failure(&mut world, &train(1)).await;
     assert_eq!((code, cause.exit.as_deref()), (Code::ScriptExit, Some("exit code 42")), "{}", cause.log);
     assert!(cause.log.contains("Read-only file system"), "{}", cause.log);
+}
+
+/// A client whose trainer for `torchscript`, which works on the module of task `t`, is this Python script, confined so.
+async fn torchscript(trainer: &str, confinement: impl FnOnce(&std::path::Path) -> Confinement) -> World {
+    world_with("exit 1", |site| {
+        let folder = site.workspace.parent().unwrap().to_owned();
+        std::fs::create_dir_all(folder.join("modules")).unwrap();
+        std::fs::write(folder.join("modules/model.pt"), "module").unwrap();
+        std::fs::write(folder.join("task.json"), r#"{"script_path": "modules", "train": {"entry": "model.pt"}}"#)
+            .unwrap();
+        // beside the module, where it is seen in a sandbox too
+        let program = folder.join("modules/trainer.py");
+        std::fs::write(&program, trainer).unwrap();
+        site.info.runtimes = vec![Runtime::Torchscript];
+        let mut config = world::processes(&folder);
+        config.torchscript =
+            TrainerCommand { program: "python3".into(), args: vec![program.to_str().unwrap().to_owned()] };
+        config.tasks = [("t".to_owned(), folder.join("task.json"))].into();
+        config.scripts.confinement = confinement(&folder);
+        site.trainer = Arc::new(Processes::new(config));
+    })
+    .await
+}
+
+async fn torchscript_fails(world: &mut World, adjust: impl FnOnce(&mut TaskOrder)) -> (Code, String, Cause) {
+    let base = world.base;
+    let mut order = TaskOrder { runtime: Runtime::Torchscript, task_entry: "t".into(), ..order(&train(1), base) };
+    adjust(&mut order);
+    world.command(&TaskCommand::Run(order.into())).await;
+    failure(world, &train(1)).await
+}
+
+#[tokio::test]
+async fn a_module_that_uses_more_memory_than_its_job_asked_for_fails_of_that_and_its_output_is_kept() {
+    let trainer = "
+import sys
+print('epoch 1', sys.argv[1:], flush=True)
+x = []
+while len(x) < 250: x.append(bytearray(4 << 20))";
+    let mut world = torchscript(trainer, |_| Confinement::default()).await;
+    let (code, reason, cause) = torchscript_fails(&mut world, |order| order.resource.memory_mb = 100.0).await;
+    assert_eq!((code, cause.limit.as_deref()), (Code::ScriptMemory, Some("memory 100 MB")), "{reason}");
+    let printed = "epoch 1 ['--task', 'task.json']";
+    assert_eq!((cause.exit.as_deref(), cause.log.as_str()), (Some("signal 9 (SIGKILL)"), printed));
+    let kept = world.path("data/logs").join(train(1).folder()).join("worker-0.log");
+    assert_eq!(std::fs::read_to_string(kept).unwrap().trim(), printed);
+}
+
+#[tokio::test]
+async fn a_trainer_of_modules_is_held_to_disk_and_time_and_tells_what_failed() {
+    let fills = "
+for i in range(100): open(f'out/{i}', 'wb').write(b'x' * 1_000_000)
+import time; time.sleep(1000)";
+    let deaf = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(1)";
+    let tells = "open('result.json', 'w').write('{\"version\":1,\"outcome\":\"failed\",\"code\":\"bad-dataset\",\"reason\":\"no rows\"}')\nraise SystemExit(1)";
+    let links = "import os\nos.symlink('/etc/hostname', 'result.json')";
+    let cases = [
+        (fills, 60_000, Code::ScriptDisk, "the trainer ran into a limit: file size 0.5 MB"),
+        ("import time; time.sleep(1000)", 2000, Code::TrainerTimeout, "the trainer did not end within 2 s"),
+        (
+            deaf,
+            2000,
+            Code::TrainerKilled,
+            "the trainer did not end within 2 s, nor when it was asked to, and was killed",
+        ),
+        (tells, 60_000, Code::BadDataset, "the trainer failed: no rows"),
+        (links, 60_000, Code::TrainerFailed, "the trainer ended without a result: exit code 0"),
+        (
+            "import os; os.kill(os.getpid(), 11)",
+            60_000,
+            Code::ScriptSignal,
+            "the trainer was killed: signal 11 (SIGSEGV)",
+        ),
+    ];
+    for (trainer, timeout_ms, expected, told) in cases {
+        let confinement = |_: &std::path::Path| Confinement { file: Some(500_000), ..Confinement::default() };
+        let mut world = torchscript(trainer, confinement).await;
+        let (code, reason, _) = torchscript_fails(&mut world, |order| order.timeout_ms = timeout_ms).await;
+        assert_eq!((code, reason.as_str()), (expected, told));
+    }
+}
+
+#[tokio::test]
+async fn a_trainer_of_modules_in_a_sandbox_finds_module_model_and_data_and_none_of_the_clients_own() {
+    let program = match Bubblewrap::probe() {
+        Ok(program) => program,
+        Err(reason) => return eprintln!("skipped: {reason}"),
+    };
+    let trainer = "
+import json, os
+task = json.load(open('task.json'))
+print('module', os.path.exists(task['task_entry']), 'data', os.path.exists(task['datasets']['digits']))
+print('model', os.path.exists('base.safetensors'), os.stat('base.safetensors').st_nlink)
+own = os.path.dirname(os.path.dirname(task['task_entry']))
+print('key', os.path.exists(own + '/client.key'), 'local', os.path.exists(own + '/local.safetensors'))
+print('others', len([pid for pid in os.listdir('/proc') if pid.isdigit()]) > 4, sorted(os.listdir('/sys/class/net')) if os.path.exists('/sys/class/net') else 'no net')
+try: open(task['task_entry'], 'w')
+except OSError as error: print(error.strerror)
+raise SystemExit(3)";
+    let mut world = torchscript(trainer, |folder| {
+        std::fs::write(folder.join("client.key"), "secret").unwrap();
+        let sandbox =
+            SandboxRules { program, read_only: vec![], hidden: vec![folder.join("client.key")], network: false };
+        Confinement { sandbox: Some(sandbox), ..Confinement::default() }
+    })
+    .await;
+    let (code, reason, cause) = torchscript_fails(&mut world, |_| {}).await;
+    assert_eq!((code, reason.as_str()), (Code::TrainerFailed, "the trainer ended without a result: exit code 3"));
+    let expected =
+        "module True data True\nmodel True 1\nkey False local False\nothers False no net\nRead-only file system";
+    assert_eq!(cause.log, expected);
 }

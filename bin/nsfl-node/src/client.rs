@@ -132,7 +132,7 @@ fn info(config: &ClientConfig, credentials: &Credentials) -> ClientInfo {
         label: config.label.clone(),
         max_tasks: config.max_tasks.get(),
         resource: Resource {
-            worker_num: 1,
+            worker_num: config.resource.worker_num.get(),
             cpu: config.resource.cpu,
             gpu: config.resource.gpu,
             memory_mb: config.resource.memory_mb,

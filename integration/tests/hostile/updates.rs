@@ -12,7 +12,7 @@ type Attack = fn(&Evil, &TaskOrder) -> TaskReport;
 const ATTACKS: [(&str, Attack, Code); 11] = [
     ("not finite", |evil, order| done(order, upload(evil, filled(evil, order, f32::NAN)), 1.0), Code::NotFinite),
     ("infinite", |evil, order| done(order, upload(evil, filled(evil, order, f32::NEG_INFINITY)), 1.0), Code::NotFinite),
-    ("another model", |evil, order| done(order, upload(evil, other_model()), 1.0), Code::WrongShape),
+    ("another model", |evil, order| done(order, upload(evil, other_model()), 1.0), Code::WrongNames),
     ("no tensors", |evil, order| done(order, upload(evil, b"not a safetensors file".to_vec()), 1.0), Code::BadUpdate),
     ("weight 0", |evil, order| done(order, upload(evil, filled(evil, order, 1.0)), 0.0), Code::BadWeight),
     ("negative weight", |evil, order| done(order, upload(evil, filled(evil, order, 1.0)), -5.0), Code::BadWeight),

@@ -42,8 +42,8 @@ pub(crate) const WAYS: [Way; 20] = [
     Way {
         name: "deaf",
         config: "endless.json",
-        code: "trainer-timeout",
-        reason: "did not end within 9 s",
+        code: "trainer-killed",
+        reason: "did not end within 9 s, nor when it was asked to",
         exit: "signal 9 (SIGKILL)",
         limit: "time 9 s",
         ..RAN
@@ -75,7 +75,7 @@ pub(crate) const WAYS: [Way; 20] = [
     },
     Way {
         name: "syntax-error",
-        code: "script-exception",
+        code: "script-syntax",
         reason: "SyntaxError",
         exit: "exit code 1",
         traceback: "SyntaxError: invalid syntax",
@@ -94,7 +94,7 @@ pub(crate) const WAYS: [Way; 20] = [
     },
     Way { name: "nan", code: "not-finite", reason: "'w'", ..RAN },
     Way { name: "shapes", code: "wrong-shape", reason: "'w'", ..RAN },
-    Way { name: "names", code: "wrong-shape", reason: "'w' is missing", ..RAN },
+    Way { name: "names", code: "wrong-names", reason: "'w' is missing", ..RAN },
     Way { name: "pickled", code: "bad-update", reason: "pickle", ..RAN },
     Way {
         name: "interpreter",
@@ -106,7 +106,13 @@ pub(crate) const WAYS: [Way; 20] = [
     },
     Way { name: "missing", code: "script-missing", reason: "there is no file", ran: false, ..RAN },
     Way { name: "unconfigured", code: "script-missing", reason: "is not among the tasks", ran: false, ..RAN },
-    Way { name: "bomb", code: "bad-package", reason: "bytes unpacked is more than the 1000000", ran: false, ..RAN },
+    Way {
+        name: "bomb",
+        code: "package-too-large",
+        reason: "bytes unpacked is more than the 1000000",
+        ran: false,
+        ..RAN
+    },
     Way { name: "good", ..RAN },
 ];
 

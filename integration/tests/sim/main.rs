@@ -29,6 +29,8 @@ const KEPT: &[(u64, &str)] = &[
     (49, "an executor whose start failed after its task manager's was not started again"),
     (1186, "the server's last word was lost between two lives of an executor"),
     (1206, "a finished result was thrown away when its executor failed too often"),
+    (5048, "a client whose inventory was lost never asked for the word on a result that was no longer taken"),
+    (5180, "an update was refused because the server's disk failed"),
     (20_337, "a coordinator wrote over what its predecessor had under way"),
     (20_451, "the same, seen as a model that was needed and not there"),
 ];

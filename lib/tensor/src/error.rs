@@ -74,9 +74,8 @@ impl TensorError {
     pub fn code(&self) -> Code {
         match self {
             Self::Unreadable(_) | Self::UnsupportedDType { .. } | Self::BadLayout { .. } => Code::BadUpdate,
-            Self::Missing { .. } | Self::Extra { .. } | Self::Shape { .. } | Self::WrongDType { .. } => {
-                Code::WrongShape
-            }
+            Self::Missing { .. } | Self::Extra { .. } => Code::WrongNames,
+            Self::Shape { .. } | Self::WrongDType { .. } => Code::WrongShape,
             Self::NotFinite { .. } => Code::NotFinite,
         }
     }

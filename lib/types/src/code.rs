@@ -67,7 +67,7 @@ codes! {
     BadUpdate => "bad-update",
     /// The update holds NaN or infinity.
     NotFinite => "not-finite",
-    /// The update's names, shapes or types are not those of the model.
+    /// The update's shapes or types are not those of the model.
     WrongShape => "wrong-shape",
     /// The update's weight is not finite or not in its range.
     BadWeight => "bad-weight",
@@ -125,6 +125,14 @@ codes! {
     ExtenderFailed => "extender-failed",
     /// The script ended and left processes running.
     ScriptForks => "script-forks",
+    /// The script is no Python.
+    ScriptSyntax => "script-syntax",
+    /// The trainer did not end in its time, nor when it was asked to.
+    TrainerKilled => "trainer-killed",
+    /// The update lacks tensors of the model, or has others.
+    WrongNames => "wrong-names",
+    /// The scripts sent with a job are more than is taken, or unpack to more.
+    PackageTooLarge => "package-too-large",
 }
 
 impl fmt::Display for Code {

@@ -110,11 +110,13 @@ pub struct ResourceLimits {
     /// Memory in MB. Default 1000.0.
     #[serde(deserialize_with = "checked::amount")]
     pub memory_mb: f64,
+    /// Workers of one task, each a process of its script. Default 64.
+    pub worker_num: Count,
 }
 
 impl Default for ResourceLimits {
     fn default() -> Self {
-        Self { cpu: 1.0, gpu: 0.0, memory_mb: 1000.0 }
+        Self { cpu: 1.0, gpu: 0.0, memory_mb: 1000.0, worker_num: constant!(Count, 64) }
     }
 }
 

@@ -71,6 +71,7 @@ impl PackageError {
             PackageError::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => Code::ScriptMissing,
             PackageError::Disk { source, .. } if source.kind() == io::ErrorKind::StorageFull => Code::DiskFull,
             PackageError::Disk { .. } => Code::Internal,
+            PackageError::TooLarge { .. } | PackageError::Bomb { .. } => Code::PackageTooLarge,
             _ => Code::BadPackage,
         }
     }

@@ -56,7 +56,9 @@ fn refused(zip: &[u8], limits: &Limits) -> String {
     let folder = dir.path().join("scripts");
     fs::create_dir(&folder).unwrap();
     let error = unpack(zip, &folder, limits).unwrap_err();
-    assert_eq!(error.code(), Code::BadPackage, "{error}");
+    let large = matches!(error, PackageError::TooLarge { .. } | PackageError::Bomb { .. });
+    let code = if large { Code::PackageTooLarge } else { Code::BadPackage };
+    assert_eq!(error.code(), code, "{error}");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{error}: nothing was written");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     let refusal = error.refusal("it");

@@ -49,11 +49,11 @@ fn weights_of_another_model_with_the_tensor_named() {
     let mut other = base.clone();
     let bias = other.remove("bias").unwrap();
     bench.write("base.safetensors", &other);
-    refused(&mut bench, Code::WrongShape, "base.safetensors cannot be used: tensor 'bias' is missing");
+    refused(&mut bench, Code::WrongNames, "base.safetensors cannot be used: tensor 'bias' is missing");
     other.insert("shift".to_owned(), bias);
     other.insert("bias".to_owned(), base["bias"].clone());
     bench.write("base.safetensors", &other);
-    refused(&mut bench, Code::WrongShape, "tensor 'shift' is not part of the model");
+    refused(&mut bench, Code::WrongNames, "tensor 'shift' is not part of the model");
     other.remove("shift");
     other.insert("weight".to_owned(), (vec![1, 3], vec![0.0; 3]));
     bench.write("base.safetensors", &other);
@@ -67,7 +67,7 @@ fn scaffold_without_its_control_variate() {
     let mut bench = Bench::begun("linear.pt", MSE);
     with_data(&mut bench, 2, None);
     bench.optimizer(r#"{"name": "scaffold"}"#);
-    refused(&mut bench, Code::WrongShape, "tensor 'scaffold.c/bias' is missing");
+    refused(&mut bench, Code::WrongNames, "tensor 'scaffold.c/bias' is missing");
 }
 
 #[test]

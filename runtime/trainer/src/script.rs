@@ -3,18 +3,21 @@
 
 mod command;
 mod configuration;
+mod confined;
 mod folder;
 mod log;
 mod outcome;
 mod progress;
 
 pub use configuration::{Program, Stage};
+pub use confined::ConfinedTask;
 pub use folder::{Facts, TaskFolder, open};
 pub use outcome::ScriptFailure;
 pub use progress::{Progress, watching};
 
-use crate::launch::{LaunchSpec, Launcher, Limits, Sandbox, Worker};
-use command::{CommandLine, Environment};
+use crate::TrainerError;
+use crate::launch::{Ending, LaunchSpec, Launched, Launcher, Limits, Sandbox, Worker};
+use command::{CommandLine, Environment, inherited};
 use nsfl_types::{Code, Metrics, Refusal};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -62,26 +65,14 @@ impl ScriptTask {
     /// # Errors
     /// The script could not be started, failed, or handed over nothing that can be used.
     pub async fn run(&self, launcher: &Launcher, tell: impl FnMut(Progress)) -> Result<Metrics, ScriptFailure> {
-        let mut launched = launcher.launch(self.spec()?)?;
+        let launched = launcher.launch(self.spec()?)?;
         let timeout = self.program.stage.timeout.map_or(self.timeout, |own| own.min(self.timeout));
-        let deadline = Instant::now() + timeout;
-        let mut is_late = false;
-        let ends = async {
-            tokio::select! {
-                ending = launched.wait() => return ending,
-                () = sleep_until(deadline) => {}
-            }
-            is_late = true;
-            launched.terminate(self.grace);
-            launched.wait().await
-        };
-        let ending = watching(&self.folder, tell, ends).await?;
+        let (ending, is_late) = until_late(launched, &self.folder, timeout, self.grace, tell).await?;
         if is_late { Err(self.late(timeout, &ending)) } else { self.judge(&ending) }
     }
 
     fn spec(&self) -> Result<LaunchSpec, Refusal> {
-        let inherited = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        let environment = Environment::new(&self.facts, self.folder.path(), inherited, &self.environment)
+        let environment = Environment::new(&self.facts, self.folder.path(), inherited(&self.environment))
             .map_err(|e| Refusal::new(Code::TrainerStart, format!("no free port for the workers: {e}")))?;
         let line = CommandLine::of(&self.program, &self.parameters, &environment.path())?;
         let worker = |index| Worker {
@@ -98,4 +89,28 @@ impl ScriptTask {
             sandbox: self.sandbox.clone(),
         })
     }
+}
+
+/// Waits for the end; what has not ended in its time is asked to, and killed `grace` later. Gives how it ended, and whether
+/// it was late.
+async fn until_late(
+    mut launched: Launched,
+    folder: &TaskFolder,
+    timeout: Duration,
+    grace: Duration,
+    tell: impl FnMut(Progress),
+) -> Result<(Ending, bool), TrainerError> {
+    let deadline = Instant::now() + timeout;
+    let mut is_late = false;
+    let ends = async {
+        tokio::select! {
+            ending = launched.wait() => return ending,
+            () = sleep_until(deadline) => {}
+        }
+        is_late = true;
+        launched.terminate(grace);
+        launched.wait().await
+    };
+    let ending = watching(folder, tell, ends).await?;
+    Ok((ending, is_late))
 }

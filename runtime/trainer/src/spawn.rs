@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::Instant;
 
 /// In the workspace, which is the child's working directory.
-const TASK_FILE: &str = "task.json";
+pub(crate) const TASK_FILE: &str = "task.json";
 
 /// The program that does tasks: it is started as `program args… --task FILE`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,13 +1,17 @@
 //! The two files between the daemon and a trainer: what is to be done, and what came of it. JSON, versioned.
 
+use crate::launch::open_beneath;
 use nsfl_types::{Code, Metrics};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// Version of both files.
 const VERSION: u32 = 1;
+/// What is read of a result that a program wrote which is not trusted.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// What a trainer is asked to do. Relative paths are relative to its workspace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -118,12 +122,26 @@ impl Outcome {
         read(path)
     }
 
+    /// The same of a folder whose owner is not trusted: the file is a plain one below it, and small.
+    pub(crate) fn read_beneath(folder: &Path, name: &Path) -> Result<Self, TaskFileError> {
+        let bytes = || {
+            let mut bytes = Vec::new();
+            open_beneath(folder, name)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        parsed(&folder.join(name), bytes())
+    }
+
     pub(crate) fn write(&self, path: &Path) -> Result<(), TaskFileError> {
         write(path, self)
     }
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, TaskFileError> {
+    parsed(path, std::fs::read(path))
+}
+
+fn parsed<T: DeserializeOwned>(path: &Path, bytes: std::io::Result<Vec<u8>>) -> Result<T, TaskFileError> {
     let invalid = |text: String| std::io::Error::new(std::io::ErrorKind::InvalidData, text);
     let parse = |bytes: Vec<u8>| match serde_json::from_slice::<Versioned<T>>(&bytes) {
         Ok(file) if file.version == VERSION => Ok(file.content),
@@ -131,7 +149,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, TaskFileError> {
         Err(e) => Err(e.into()),
     };
     let failed = |source| TaskFileError { path: path.to_owned(), action: "read", source };
-    std::fs::read(path).and_then(parse).map_err(failed)
+    bytes.and_then(parse).map_err(failed)
 }
 
 fn write<T: Serialize>(path: &Path, content: &T) -> Result<(), TaskFileError> {

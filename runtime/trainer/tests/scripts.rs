@@ -118,10 +118,12 @@ async fn an_exception_is_told_with_its_traceback_and_the_last_lines() {
 }
 
 #[tokio::test]
-async fn a_syntax_error_and_a_missing_module_are_exceptions_too() {
-    let (code, reason, cause) = failure("def (").await;
-    assert!(code == Code::ScriptException && reason.starts_with("SyntaxError"), "{reason}");
-    assert!(cause.traceback.unwrap().contains("train.py"));
+async fn what_is_no_python_is_told_apart_from_an_exception_and_a_missing_module_is_one() {
+    for text in ["def (", "if True:\npass", "if True:\n\tx = 1\n        y = 2"] {
+        let (code, reason, cause) = failure(text).await;
+        assert_eq!(code, Code::ScriptSyntax, "{reason}");
+        assert!(cause.traceback.unwrap().contains("train.py"));
+    }
     let (code, reason, _) = failure("import no_such_module").await;
     assert!(code == Code::ScriptException && reason.contains("no_such_module"), "{reason}");
 }
@@ -180,7 +182,8 @@ async fn a_script_that_never_ends_is_killed_even_when_it_ignores_the_request() {
     let mut script = Script::new(ignores);
     script.task.program.stage.timeout = Some(Duration::from_secs(5));
     let (code, reason, cause) = script.fails().await;
-    assert_eq!((code, reason.as_str()), (Code::TrainerTimeout, "the script did not end within 5 s"));
+    let late = "the script did not end within 5 s, nor when it was asked to, and was killed";
+    assert_eq!((code, reason.as_str()), (Code::TrainerKilled, late));
     assert_eq!((cause.limit.as_deref(), cause.exit.as_deref()), (Some("time 5 s"), Some("signal 9 (SIGKILL)")));
     assert_eq!(cause.log, "waiting");
     let mut script = Script::new(
@@ -188,8 +191,9 @@ async fn a_script_that_never_ends_is_killed_even_when_it_ignores_the_request() {
     );
     script.task.timeout = Duration::from_secs(5);
     script.task.grace = Duration::from_secs(20);
-    let (code, _, cause) = script.fails().await;
-    assert_eq!((code, cause.log.as_str()), (Code::TrainerTimeout, "waiting\ntold"), "it was asked to end first");
+    let (code, reason, cause) = script.fails().await;
+    assert_eq!((code, reason.as_str()), (Code::TrainerTimeout, "the script did not end within 5 s"));
+    assert_eq!(cause.log, "waiting\ntold", "it was asked to end first");
 }
 
 #[tokio::test]

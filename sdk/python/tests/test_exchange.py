@@ -184,6 +184,14 @@ def test_an_exception_is_written_with_its_traceback(task, script):
     assert "in fall" in error["traceback"] and error["traceback"].endswith("ValueError: no\nrows\n")
 
 
+def test_what_is_no_python_has_a_code_of_its_own(task, script):
+    (task.path / "broken.py").write_text("def (:\n")
+    done = script(f"import sys, nsfl\nsys.path.insert(0, {str(task.path)!r})\nimport broken\n")
+    assert done.returncode == 1
+    error = task.read("out/error.json")
+    assert error["code"] == "script-syntax" and error["reason"].startswith("SyntaxError")
+
+
 def test_an_exception_of_the_sdk_has_its_own_code(task, script):
     done = script("import nsfl\nnsfl.commit_metrics({'loss': float('nan')})\n")
     assert done.returncode == 1

@@ -103,7 +103,7 @@ def test_the_type_of_the_global_weights_is_kept(task, dtype):
 
 def test_other_models_are_refused_by_the_tensors_name(task):
     nsfl.export_model(net(), task.base)
-    with pytest.raises(nsfl.WrongShape, match="only in the global weights: 'dense_1/bias', 'dense_1/kernel'; only in the model: 'head/bias'"):
+    with pytest.raises(nsfl.WrongNames, match="only in the global weights: 'dense_1/bias', 'dense_1/kernel'; only in the model: 'head/bias'"):
         nsfl.load_weights(net(last="head"))
     with pytest.raises(nsfl.UnknownModel, match="has no weights yet: give it an Input"):
         nsfl.load_weights(keras.Sequential([keras.layers.Dense(2)]))

@@ -62,7 +62,7 @@ fn most(policy: &Policy, order: &TaskOrder) -> Result<(), String> {
     })
 }
 
-/// The other runtimes run programs of ours.
+/// Code that may come with a job. The builtin trainers know only ours.
 fn runs_script(runtime: Runtime) -> bool {
-    matches!(runtime, Runtime::Pytorch | Runtime::Tensorflow)
+    runtime != Runtime::Builtin
 }

@@ -29,7 +29,7 @@ fn packaged() -> TaskOrder {
     TaskOrder { scripts: Some(Scripts { package, config_file: "c.json".into() }), task_entry: String::new(), ..order() }
 }
 
-const OFFERED: Resource = Resource { worker_num: 1, cpu: 4.0, gpu: 1.0, memory_mb: 4000.0 };
+const OFFERED: Resource = Resource { worker_num: 2, cpu: 4.0, gpu: 1.0, memory_mb: 4000.0 };
 
 /// The broken rule, or none.
 fn judged(policy: &str, order: TaskOrder) -> Option<String> {
@@ -79,7 +79,11 @@ fn each_rule_lets_pass_what_it_lists_and_nothing_else() {
     assert_eq!(judged("packages = []", packaged()).as_deref(), Some("packages"));
     let gpu = Resource { gpu: 1.0, ..order().resource };
     assert_eq!(judged("[maximum]\ngpu = 0.5", TaskOrder { resource: gpu, ..order() }).as_deref(), Some("maximum.gpu"));
-    assert_eq!(judged("require_sandbox = true", TaskOrder { runtime: Runtime::Builtin, ..order() }), None);
+    let with = |runtime| judged("require_sandbox = true", TaskOrder { runtime, ..order() });
+    assert_eq!(with(Runtime::Builtin), None);
+    for runtime in [Runtime::Pytorch, Runtime::Tensorflow, Runtime::Torchscript] {
+        assert_eq!(with(runtime).as_deref(), Some("require_sandbox"), "a {runtime:?} task runs what a job sends");
+    }
 }
 
 #[test]
@@ -116,7 +120,11 @@ fn more_than_there_is_in_all_is_refused_with_the_numbers_or_capped() {
     let refusal = Admission::default().admit(order(), &small).unwrap_err();
     assert_eq!(refusal.code, Code::Unsupported);
     assert_eq!(refusal.reason, "the task asks for memory 1000, this client has 500 in all");
+    let alone = Resource { worker_num: 1, ..OFFERED };
+    let refusal = Admission::default().admit(order(), &alone).unwrap_err();
+    assert_eq!(refusal.reason, "the task asks for worker_num 2, this client has 1 in all");
     let capping = Admission { cap_resources: true, ..Admission::default() };
     let taken = capping.admit(order(), &Resource { cpu: 1.0, ..small }).unwrap();
     assert_eq!(taken.resource, Resource { worker_num: 2, cpu: 1.0, gpu: 0.0, memory_mb: 500.0 });
+    assert_eq!(capping.admit(order(), &alone).unwrap().resource, Resource { worker_num: 1, ..order().resource });
 }

@@ -1,4 +1,5 @@
-//! A task of a trainer that speaks our own task and result files: the builtin ones, and that of runtime `torchscript`.
+//! A task of a builtin trainer: our own program on our own parameters, so a process group and a pipe are enough for it. The
+//! trainer of runtime `torchscript` reads and writes the same files.
 
 use super::{not_started, optimizer, tell};
 use crate::trainer::{Assignment, Failure};
@@ -7,10 +8,9 @@ use nsfl_trainer::{TrainerCommand, TrainerError, TrainerTask, spawn};
 use nsfl_types::{Cause, Refusal, TaskKind};
 use nsfl_workflow::UpdateRef;
 use serde_json::{Map, Value};
-use std::time::Duration;
 
-const BASE: &str = "base.safetensors";
-const WEIGHTS: &str = "weights.safetensors";
+pub(super) const BASE: &str = "base.safetensors";
+pub(super) const WEIGHTS: &str = "weights.safetensors";
 const RESULT: &str = "result.json";
 
 /// The task as the trainer reads it.
@@ -35,12 +35,11 @@ pub(super) async fn run(
     command: &TrainerCommand,
     task: &Assignment,
     described: TrainerTask,
-    timeout: Duration,
 ) -> Result<UpdateRef, Failure> {
     // These trainers only read it.
     let lent = task.blobs.lend(task.base.digest, &task.folder.join(BASE)).await;
     lent.map_err(|e| not_started("the model was not handed to the trainer", &e))?;
-    let mut child = spawn(command, &task.folder, &described, timeout).map_err(|e| why(&e))?;
+    let mut child = spawn(command, &task.folder, &described, task.timeout).map_err(|e| why(&e))?;
     let ended = watching(&TaskFolder::at(&task.folder), tell(task), child.wait()).await;
     let metrics = ended.map_err(|e| why(&e))?.metrics;
     let blob = match task.key.kind {

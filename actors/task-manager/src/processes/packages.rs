@@ -153,7 +153,7 @@ mod tests {
         let packages = packages(dir.path(), 3);
         let blobs = MemoryBlobStore::default();
         let package = put_bytes(&blobs, zip("print()").into(), &Owner::new("o").unwrap()).await.unwrap();
-        assert_eq!(packages.unpacked(package, &blobs).await.unwrap_err().code, Code::BadPackage);
+        assert_eq!(packages.unpacked(package, &blobs).await.unwrap_err().code, Code::PackageTooLarge);
         assert_eq!(fs::read_dir(&packages.folder).unwrap().count(), 0);
     }
 }

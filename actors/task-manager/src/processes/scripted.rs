@@ -110,7 +110,7 @@ async fn fill(trainer: &Processes, task: &Assignment, script: ScriptTask) -> Res
 }
 
 /// Writes a blob of `store`, of which little stays resident, to a new file.
-fn copy(store: &dyn BlobStore, blob: &[u8], to: &Path) -> io::Result<()> {
+pub(super) fn copy(store: &dyn BlobStore, blob: &[u8], to: &Path) -> io::Result<()> {
     let mut file = File::create_new(to)?;
     for piece in blob.chunks(PIECE) {
         file.write_all(piece)?;
@@ -119,7 +119,7 @@ fn copy(store: &dyn BlobStore, blob: &[u8], to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-async fn opened(task: &Assignment, blob: BlobRef, what: &str) -> Result<Bytes, Refusal> {
+pub(super) async fn opened(task: &Assignment, blob: BlobRef, what: &str) -> Result<Bytes, Refusal> {
     let opened = task.blobs.open(blob.digest).await;
     opened.map_err(|e| Refusal::new(e.code(), format!("{what} was not read: {e}")))
 }
@@ -128,7 +128,7 @@ fn files(folder: &Path) -> impl Iterator<Item = std::path::PathBuf> {
     std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-fn read_only(file: &Path) -> io::Result<()> {
+pub(super) fn read_only(file: &Path) -> io::Result<()> {
     std::fs::set_permissions(file, Permissions::from_mode(0o444))
 }
 

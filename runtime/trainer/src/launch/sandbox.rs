@@ -174,13 +174,19 @@ fn interpreter(program: &Path, env: &BTreeMap<String, String>) -> Vec<PathBuf> {
     }
     for name in ["VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH", "PATH"] {
         let paths = env.get(name).map(OsString::from).unwrap_or_default();
-        found.extend(std::env::split_paths(&paths).filter(|path| path.is_absolute() && path.parent().is_some()));
+        let given = std::env::split_paths(&paths).filter(|path| path.is_absolute() && path.parent().is_some());
+        found.extend(given.map(|path| packages_of(&path).unwrap_or(path)));
     }
     found.retain(|path| path.exists());
     // the shorter first: what lies below is then bound into it
     found.sort();
     found.dedup();
     found
+}
+
+/// All Python packages where a folder is one of theirs: libraries of one, such as libtorch, load those of others.
+fn packages_of(folder: &Path) -> Option<PathBuf> {
+    folder.ancestors().find(|parent| parent.ends_with("site-packages")).map(Path::to_owned)
 }
 
 fn installation(program: &Path) -> Vec<PathBuf> {

@@ -74,6 +74,16 @@ fn resolve(name: &str, folder: &Path, path: &str) -> Result<PathBuf, Refusal> {
     }
 }
 
+/// What is let through of the daemon's own environment: the usual, and what the site adds.
+pub(crate) fn inherited(extra: &[String]) -> impl Iterator<Item = (String, String)> {
+    let all = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    all.filter(|(name, _)| passes(name, extra))
+}
+
+fn passes(name: &str, extra: &[String]) -> bool {
+    PASSED.contains(&name) || name == CUDA || name.starts_with("LC_") || extra.iter().any(|e| e == name)
+}
+
 /// The environment of all workers, and what each has of its own.
 #[derive(Debug)]
 pub(crate) struct Environment {
@@ -84,17 +94,13 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// `inherited` is the daemon's own environment, `extra` what the site lets through beside the usual.
+    /// `inherited` is what is let through of the daemon's own.
     pub(crate) fn new(
         facts: &Facts,
         workspace: &Path,
         inherited: impl IntoIterator<Item = (String, String)>,
-        extra: &[String],
     ) -> std::io::Result<Self> {
-        let passes = |name: &str| {
-            PASSED.contains(&name) || name == CUDA || name.starts_with("LC_") || extra.iter().any(|e| e == name)
-        };
-        let mut common: BTreeMap<String, String> = inherited.into_iter().filter(|(name, _)| passes(name)).collect();
+        let mut common: BTreeMap<String, String> = inherited.into_iter().collect();
         let mut set = |name: &str, value: &str| {
             common.insert(name.to_owned(), value.to_owned());
         };
@@ -211,9 +217,9 @@ mod tests {
 
     #[test]
     fn a_worker_sees_its_task_and_of_the_daemon_only_what_is_let_through() {
-        let inherited = ["PATH", "LC_ALL", "NSFL_SECRET", "PROXY", "TOKEN"].map(|name| (name.into(), "v".into()));
-        let environment =
-            Environment::new(&facts(Runtime::Tensorflow, 2), Path::new("/w"), inherited, &["PROXY".into()]).unwrap();
+        let all = ["PATH", "LC_ALL", "NSFL_SECRET", "PROXY", "TOKEN"].into_iter();
+        let inherited = all.filter(|name| passes(name, &["PROXY".into()])).map(|name| (name.into(), "v".into()));
+        let environment = Environment::new(&facts(Runtime::Tensorflow, 2), Path::new("/w"), inherited).unwrap();
         let (first, second) = (environment.of_worker(0), environment.of_worker(1));
         let names: Vec<&str> = second.keys().map(String::as_str).collect();
         let expected = "DATASETS LC_ALL LOCAL_RANK MASTER_ADDR MASTER_PORT OPTIMIZER_NAME OPTIMIZER_PARAMS PATH PROXY PYTHONUNBUFFERED \
@@ -228,7 +234,7 @@ mod tests {
         assert_eq!(config["cluster"]["worker"][0], format!("127.0.0.1:{}", first["MASTER_PORT"]));
         assert_ne!(config["cluster"]["worker"][0], config["cluster"]["worker"][1]);
 
-        let alone = Environment::new(&facts(Runtime::Pytorch, 1), Path::new("/w"), [], &[]).unwrap();
+        let alone = Environment::new(&facts(Runtime::Pytorch, 1), Path::new("/w"), []).unwrap();
         let names = alone.of_worker(0);
         assert!(!["WORLD_SIZE", "TF_CONFIG", "PATH"].iter().any(|name| names.contains_key(*name)));
     }

@@ -151,7 +151,7 @@ impl TaskFolder {
     /// What the script put for the job's extender, as names in a zip and files; empty when it put nothing.
     ///
     /// # Errors
-    /// `bad-package`: something that is no plain file, or more than `max_bytes` in all.
+    /// `bad-package`: something that is no plain file; `package-too-large`: more than `max_bytes` in all.
     pub fn extra(&self, max_bytes: u64) -> Result<Vec<(String, File)>, Refusal> {
         let bad = |what: String| Refusal::new(Code::BadPackage, format!("what the script put for the server: {what}"));
         let out = self.0.join("out");
@@ -176,7 +176,8 @@ impl TaskFolder {
             };
             total += length;
             if total > max_bytes {
-                return Err(bad(format!("it is more than {max_bytes} bytes")));
+                let large = format!("what the script put for the server: it is more than {max_bytes} bytes");
+                return Err(Refusal::new(Code::PackageTooLarge, large));
             }
             items.push((name, file));
         }
@@ -221,14 +222,16 @@ pub(crate) struct ScriptError {
 impl ScriptError {
     /// The code it names, if a script may name it.
     pub(crate) fn code(&self) -> Code {
-        const OWN: [Code; 10] = [
+        const OWN: [Code; 12] = [
             Code::ScriptException,
+            Code::ScriptSyntax,
             Code::ScriptExit,
             Code::ScriptMemory,
             Code::ScriptMissing,
             Code::CommitMissing,
             Code::CommitTwice,
             Code::NotFinite,
+            Code::WrongNames,
             Code::WrongShape,
             Code::BadUpdate,
             Code::BadDataset,
@@ -312,7 +315,7 @@ mod tests {
         }
         let names: Vec<String> = folder.extra(8).unwrap().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["files/a", "files/b", "parameters.json"]);
-        assert_eq!(folder.extra(7).unwrap_err().code, Code::BadPackage);
+        assert_eq!(folder.extra(7).unwrap_err().code, Code::PackageTooLarge);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What came of a script, and when it failed: by which code, and with everything that helps to mend it.
 
+use super::confined::last_words;
 use super::log::{last_lines, last_traceback};
 use super::{ScriptTask, TaskFolder, open};
 use crate::TrainerError;
@@ -9,8 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What is searched for a traceback, in bytes, and how many last lines are told.
-const SEARCHED: usize = 128 << 10;
-const LINES: usize = 40;
+pub(super) const SEARCHED: usize = 128 << 10;
+pub(super) const LINES: usize = 40;
 
 /// A script's failure with all that is known of it.
 #[derive(Debug)]
@@ -39,8 +40,8 @@ impl ScriptTask {
     pub(super) fn late(&self, timeout: Duration, ending: &Ending) -> ScriptFailure {
         let seconds = timeout.as_secs_f64();
         let cause = Cause { limit: Some(format!("time {seconds} s")), ..self.cause(ending).0 };
-        let reason = format!("the script did not end within {seconds} s");
-        ScriptFailure { code: Code::TrainerTimeout, reason, cause: Some(Box::new(cause)) }
+        let (code, reason) = late("script", seconds, ending);
+        ScriptFailure { code, reason, cause: Some(Box::new(cause)) }
     }
 
     /// The metrics of a script that ended well and handed over what it should.
@@ -64,7 +65,10 @@ impl ScriptTask {
                 cause.limit = self.limits.memory.map(|bytes| Limit::Memory(bytes).to_string());
                 return failed(Code::ScriptMemory, format!("the script had too little memory: {error}"), cause);
             }
-            (How::Exit(_), Some(error)) => return failed(Code::ScriptException, error, cause),
+            (How::Exit(_), Some(error)) => {
+                let code = if is_syntax(&error) { Code::ScriptSyntax } else { Code::ScriptException };
+                return failed(code, error, cause);
+            }
             (How::Exit(code), None) => {
                 return failed(Code::ScriptExit, format!("the script ended with exit code {code}"), cause);
             }
@@ -81,8 +85,7 @@ impl ScriptTask {
     /// What it printed last: all there is to say of a script that ended well and handed over what is of no use.
     #[must_use]
     pub fn last_words(&self) -> Cause {
-        let log = log_tail(self.folder.path(), &TaskFolder::log_of(0), SEARCHED);
-        Cause { log: last_lines(&log, LINES), ..Cause::default() }
+        last_words(&self.folder)
     }
 
     fn committed(&self) -> Result<Metrics, Refusal> {
@@ -116,7 +119,22 @@ impl ScriptTask {
     }
 }
 
+/// Code and reason of what did not end in its time; `ending` is how it ended when it was asked to.
+pub(super) fn late(what: &str, seconds: f64, ending: &Ending) -> (Code, String) {
+    const SIGKILL: i32 = 9;
+    let reason = format!("the {what} did not end within {seconds} s");
+    match ending.workers.contains(&How::Signal(SIGKILL)) {
+        true => (Code::TrainerKilled, format!("{reason}, nor when it was asked to, and was killed")),
+        false => (Code::TrainerTimeout, reason),
+    }
+}
+
+/// What Python says of a file that is none of its own.
+fn is_syntax(error: &str) -> bool {
+    error.split(':').next().is_some_and(|name| matches!(name, "SyntaxError" | "IndentationError" | "TabError"))
+}
+
 /// Python's own error, and what PyTorch and NumPy say when an allocation fails.
-fn is_memory(error: &str) -> bool {
+pub(super) fn is_memory(error: &str) -> bool {
     error.split(':').next().is_some_and(|name| name.ends_with("MemoryError")) || error.contains("can't allocate memory")
 }

@@ -39,6 +39,7 @@ from .errors import (
     NsflError,
     OptimizerError,
     UnknownModel,
+    WrongNames,
     WrongShape,
 )
 
@@ -55,6 +56,7 @@ __all__ = [
     "NsflError",
     "OptimizerError",
     "UnknownModel",
+    "WrongNames",
     "WrongShape",
     "commit_metrics",
     "commit_weights",

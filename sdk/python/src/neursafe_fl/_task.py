@@ -148,8 +148,15 @@ def install_excepthook() -> None:
 def report(error: BaseException) -> None:
     """Writes an exception to out/error.json."""
     code = error.code if isinstance(error, NsflError) else NsflError.code
+    if isinstance(error, SyntaxError):  # of a module that the script imports; formatted, it begins with the file
+        Task.current("report").fail("script-syntax", f"{type(error).__name__}: {error}", _formatted(error))
+        return
     reason = str(error) if isinstance(error, NsflError) else "".join(traceback.format_exception_only(error)).strip()
-    Task.current("report").fail(code, reason, "".join(traceback.format_exception(error)))
+    Task.current("report").fail(code, reason, _formatted(error))
+
+
+def _formatted(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
 
 
 def _number(name: str, default: int) -> int:

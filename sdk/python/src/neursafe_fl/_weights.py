@@ -15,7 +15,7 @@ from ._frameworks import Framework, Tensors, code, is_keras, of_model
 from ._scaffold import CONTROL, STATE, Control, unwrapped
 from ._task import Task, say
 from . import _names
-from .errors import BadTask, CommittedTwice, NotFinite, OptimizerError, WrongShape
+from .errors import BadTask, CommittedTwice, NotFinite, OptimizerError, WrongNames, WrongShape
 
 
 def load_weights(model: Any) -> None:
@@ -135,7 +135,7 @@ def _check(tensors: Tensors, base: Any, what: str) -> None:
     if missing or extra:
         only = [f"only in the global weights: {_some(missing)}"] if missing else []
         only += [f"only in the model: {_some(extra)}"] if extra else []
-        raise WrongShape(f"{what}: the model's tensors are not those of the global weights; {'; '.join(only)}: {how}")
+        raise WrongNames(f"{what}: the model's tensors are not those of the global weights; {'; '.join(only)}: {how}")
     for name in names:
         header = base.get_slice(name)
         expected, found = list(header.get_shape()), list(tensors[name].shape)

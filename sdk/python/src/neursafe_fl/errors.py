@@ -27,9 +27,15 @@ class UnknownModel(NsflError, TypeError):
 
 
 class WrongShape(NsflError, ValueError):
-    """The model's tensors are not those of the global weights: other names, shapes or types."""
+    """The model's tensors are not those of the global weights: other shapes or types, or, as `WrongNames`, other names."""
 
     code = "wrong-shape"
+
+
+class WrongNames(WrongShape):
+    """The model lacks tensors of the global weights, or has others."""
+
+    code = "wrong-names"
 
 
 class NotFinite(NsflError, ValueError):
