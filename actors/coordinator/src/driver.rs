@@ -300,9 +300,10 @@ impl Coordinator {
 
     /// Whether it is a task of the attempt at work whose answer is waited for.
     fn awaits(&self, key: &TaskKey) -> bool {
-        let view = self.machine.view();
+        let (JobRun { key: job, run, .. }, view) = (&self.args.run, self.machine.view());
+        let ours = (job, *run) == (&key.job, key.run);
         let current = (view.round, view.attempt, view.kind) == (key.round, key.attempt, key.kind);
-        current && view.awaited.contains(&key.client)
+        ours && current && view.awaited.contains(&key.client)
     }
 
     /// Writes down whose link has ended while they are awaited, and who is back. For people: nothing depends on it.

@@ -9,7 +9,7 @@ use nsfl_types::{BlobRef, Code, Metrics};
 type Attack = fn(&Evil, &TaskOrder) -> TaskReport;
 
 /// One attack a round, and the code it is refused with.
-const ATTACKS: [(&str, Attack, Code); 11] = [
+const ATTACKS: [(&str, Attack, Code); 10] = [
     ("not finite", |evil, order| done(order, upload(evil, filled(evil, order, f32::NAN)), 1.0), Code::NotFinite),
     ("infinite", |evil, order| done(order, upload(evil, filled(evil, order, f32::NEG_INFINITY)), 1.0), Code::NotFinite),
     ("another model", |evil, order| done(order, upload(evil, other_model()), 1.0), Code::WrongNames),
@@ -27,7 +27,6 @@ const ATTACKS: [(&str, Attack, Code); 11] = [
         Code::BadWeight,
     ),
     ("huge weight", |evil, order| done(order, upload(evil, filled(evil, order, 1.0)), 1e300), Code::BadWeight),
-    ("never uploaded", |_, order| done(order, BlobRef::of(b"never uploaded"), 1.0), Code::NotFound),
     (
         "no update",
         |_, order| TaskReport::Done { key: order.key.clone(), update: None, extra: None, metrics: weight(1.0) },
@@ -105,6 +104,20 @@ fn a_client_that_takes_its_task_and_never_answers_is_left_out_at_the_deadline() 
     assert_eq!(ended(&federation), expected);
     evil.report(&done(&order, BlobRef::of(b"too late"), 1.0));
     assert!(matches!(evil.answer(), TaskCommand::Refuse { .. } | TaskCommand::Cancel { .. }));
+}
+
+#[test]
+fn an_update_that_is_told_of_and_never_brought_is_asked_for_again_and_left_out_at_the_deadline() {
+    let expected = honest(1);
+    let federation = Federation::start(&Options::default()).unwrap();
+    let mut evil = Evil::join(&federation, "evil");
+    let mut job = job(1);
+    job["hyper_parameters"]["round_timeout"] = serde_json::json!(3);
+    federation.submit(&job).unwrap();
+    let order = evil.order();
+    evil.report(&done(&order, BlobRef::of(b"never brought"), 1.0));
+    assert_eq!(evil.order().key, order.key);
+    assert_eq!(ended(&federation), expected);
 }
 
 fn done(order: &TaskOrder, update: BlobRef, samples: f64) -> TaskReport {
