@@ -26,6 +26,7 @@ pub async fn blob_store<S: BlobStore>(open: impl AsyncFn(&Path, u64) -> S) {
     a_blob_already_whole_only_gains_an_owner(&fresh().await.0).await;
     a_new_blob_that_was_dropped_is_gone(&fresh().await.0).await;
     sweep_removes_what_nobody_owns(&fresh().await.0).await;
+    a_whole_blob_swept_before_it_is_owned_is_not_found(&fresh().await.0).await;
     sweep_removes_partials_that_nobody_writes(&fresh().await.0).await;
     releasing_an_owner_releases_those_under_it_by_whole_names(&fresh().await.0).await;
     what_is_not_there_is_not_found(&fresh().await.0).await;
@@ -214,6 +215,15 @@ async fn sweep_removes_what_nobody_owns(store: &dyn BlobStore) {
     assert_eq!(store.stat(kept.digest).await.unwrap(), Some(1000));
     store.release(kept.digest, &owner("b")).await.unwrap();
     assert_eq!(store.sweep(HOUR).await.unwrap().blobs, 1);
+}
+
+async fn a_whole_blob_swept_before_it_is_owned_is_not_found(store: &dyn BlobStore) {
+    let blob = put_bytes(store, Bytes::from_static(b"nobody's"), &owner("me")).await.unwrap();
+    store.release(blob.digest, &owner("me")).await.unwrap();
+    let begun = store.begin("w", blob).await.unwrap();
+    assert_eq!(begun.offset(), blob.len);
+    assert_eq!(store.sweep(HOUR).await.unwrap().blobs, 1);
+    assert!(matches!(begun.commit(&owner("me")).await, Err(StoreError::NotFound(_))));
 }
 
 async fn sweep_removes_partials_that_nobody_writes(store: &dyn BlobStore) {

@@ -196,8 +196,10 @@ impl BlobWriter for NamedWriter {
             state.partials.remove(&self.key);
             return Ok(self.announced);
         }
-        if state.partials.get(&self.key).is_none_or(|partial| partial.turn != self.turn) {
-            return Err(replaced(&self.key));
+        match state.partials.get(&self.key) {
+            None if self.offset == self.announced.len => return Err(not_found(expected)),
+            Some(partial) if partial.turn == self.turn => {}
+            _ => return Err(replaced(&self.key)),
         }
         let bytes = state.partials.remove(&self.key).map(|partial| partial.bytes).unwrap_or_default();
         let found = Digest::of(&bytes);
