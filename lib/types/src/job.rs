@@ -1,12 +1,14 @@
 //! The job: its document as users write it, the checked form the system works with, its states.
 
 mod document;
+mod optimizer;
 mod scripts;
 mod spec;
 mod state;
 
 pub use document::{AggregatorDocument, HyperDocument, JobDocument, OneOrMany, ResourceDocument};
-pub use scripts::{ExtenderDocument, ExtenderSpec, OptimizerSpec, ScriptsDocument, ScriptsSpec};
+pub use optimizer::{OptimizerSpec, PrivateSpec};
+pub use scripts::{ExtenderDocument, ExtenderSpec, ScriptsDocument, ScriptsSpec};
 pub use spec::{
     AggregatorSpec, HyperParameters, JobError, JobSpec, ModelSource, Quorum, Redundancy, Resource, Runtime,
 };

@@ -16,8 +16,8 @@ pub use code::{Code, Refusal};
 pub use id::{ClientId, IdError, JobId, JobKey, Namespace};
 pub use job::{
     AggregatorDocument, AggregatorSpec, ExtenderDocument, ExtenderSpec, HyperDocument, HyperParameters, JobDocument,
-    JobError, JobSpec, JobState, JobStatus, ModelSource, OneOrMany, OptimizerSpec, Quorum, Redundancy, Resource,
-    ResourceDocument, Runtime, ScriptsDocument, ScriptsSpec,
+    JobError, JobSpec, JobState, JobStatus, ModelSource, OneOrMany, OptimizerSpec, PrivateSpec, Quorum, Redundancy,
+    Resource, ResourceDocument, Runtime, ScriptsDocument, ScriptsSpec,
 };
 pub use metrics::Metrics;
 pub use task::{TaskKey, TaskKind, seed_for};

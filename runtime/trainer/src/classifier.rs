@@ -1,25 +1,28 @@
 //! A small classifier on the CPU: softmax regression, or one hidden layer of rectified linear units. Mini-batch
-//! gradient descent on the cross-entropy, with candle. The same seed gives the same bytes; the daemon allows it
-//! one thread, which is also the fastest for networks of this size.
+//! gradient descent on the cross-entropy, with candle and the job's federated optimizer. The same seed gives the same
+//! bytes, except under differential privacy; the daemon allows it one thread, which is also the fastest for networks of
+//! this size.
 
+mod local;
 mod network;
 mod parameters;
+mod train;
 
 use crate::dataset::{self, Samples, Split};
-use crate::rng::Rng;
 use crate::{TaskError, TrainerTask, Work};
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Optimizer as _, SGD, loss};
+use candle_nn::loss;
+use local::Local;
 use network::Network;
 use nsfl_types::Metrics;
 use parameters::Parameters;
+use std::path::Path;
 
 /// Samples of one forward pass when measuring.
 const MEASURE_BATCH: usize = 1024;
 
 pub(crate) fn run(task: &TrainerTask) -> Result<Metrics, TaskError> {
-    let parameters: Parameters = crate::parameters(task)?;
-    parameters.check()?;
+    let parameters = Parameters::of(task)?;
     match &task.work {
         Work::Init { out_weights } => {
             network::init(&parameters, task.seed, out_weights)?;
@@ -27,15 +30,18 @@ pub(crate) fn run(task: &TrainerTask) -> Result<Metrics, TaskError> {
         }
         Work::Train { base, out_weights } => {
             let data = load(task, &parameters, Split::Train)?;
-            let network = Network::read(&parameters, base)?;
-            train(&network, &data, &parameters, task.seed)?;
+            let (network, controls) = Network::read(&parameters, base)?;
+            let folder = task.result.parent().unwrap_or(Path::new(""));
+            let mut local = Local::new(&parameters, &network, controls, folder)?;
+            train::train(&network, &data, &parameters, task.seed, local.optimizer.as_mut())?;
             let metrics = measure(&network, &data)?;
-            network.write(out_weights)?;
+            let controls = local.finish(&network)?;
+            network.write(out_weights, controls)?;
             Ok(metrics)
         }
         Work::Evaluate { base } => {
             let data = load(task, &parameters, Split::Test)?;
-            measure(&Network::read(&parameters, base)?, &data)
+            measure(&Network::read(&parameters, base)?.0, &data)
         }
     }
 }
@@ -58,23 +64,6 @@ fn load(task: &TrainerTask, parameters: &Parameters, split: Split) -> Result<Dat
     let samples = labels.len();
     let inputs = Tensor::from_vec(values, (samples, parameters.features), &Device::Cpu)?;
     Ok(Data { inputs, labels: Tensor::from_vec(labels, samples, &Device::Cpu)?, samples })
-}
-
-fn train(network: &Network, data: &Data, parameters: &Parameters, seed: u64) -> Result<(), TaskError> {
-    let mut rng = Rng::new(seed);
-    let mut optimizer = SGD::new(network.variables(), parameters.learning_rate)?;
-    let mut order: Vec<u32> = (0..u32::try_from(data.samples).unwrap_or(u32::MAX)).collect();
-    for _ in 0..parameters.epochs {
-        rng.shuffle(&mut order);
-        let order = Tensor::new(order.as_slice(), &Device::Cpu)?;
-        let (inputs, labels) = (data.inputs.index_select(&order, 0)?, data.labels.index_select(&order, 0)?);
-        for start in (0..data.samples).step_by(parameters.batch_size) {
-            let n = parameters.batch_size.min(data.samples - start);
-            let outputs = network.forward(&inputs.narrow(0, start, n)?)?;
-            optimizer.backward_step(&loss::cross_entropy(&outputs, &labels.narrow(0, start, n)?)?)?;
-        }
-    }
-    Ok(())
 }
 
 /// `sample_num`, mean `loss` and `accuracy` over all of the data.

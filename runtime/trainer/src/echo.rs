@@ -38,6 +38,9 @@ const MAX_SIZE_MB: f64 = 100_000.0;
 
 pub(crate) fn run(task: &TrainerTask) -> Result<Metrics, TaskError> {
     let parameters: Parameters = crate::parameters(task)?;
+    if task.optimizer.is_some() {
+        return Err(TaskError::BadParameters("optimizer: echo does not train".to_owned()));
+    }
     if !(parameters.size_mb > 0.0 && parameters.size_mb <= MAX_SIZE_MB) {
         let problem = format!("parameters.size_mb: must be above 0 and at most {MAX_SIZE_MB}");
         return Err(TaskError::BadParameters(problem));

@@ -36,6 +36,10 @@ pub enum TaskError {
     /// The loss left the range of numbers.
     #[error("the training diverged: the loss is {0} (a smaller learning_rate may help)")]
     Diverged(f64),
+    /// No noise without a key.
+    #[cfg(feature = "builtin")]
+    #[error("the operating system gave no random key: {0}")]
+    NoKey(String),
     /// The arithmetic itself.
     #[cfg(feature = "builtin")]
     #[error("the computation failed")]
@@ -53,7 +57,7 @@ impl TaskError {
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Code::DiskFull,
             Self::File { .. } | Self::Diverged(_) => Code::TrainerFailed,
             #[cfg(feature = "builtin")]
-            Self::Computation(_) => Code::TrainerFailed,
+            Self::NoKey(_) | Self::Computation(_) => Code::TrainerFailed,
         }
     }
 

@@ -1,4 +1,4 @@
-"""FedProx and SCAFFOLD for Keras against NumPy, step by step, on the backend that KERAS_BACKEND names."""
+"""The federated optimizers for Keras against NumPy, step by step, on the backend that KERAS_BACKEND names."""
 
 import json
 
@@ -7,14 +7,9 @@ import nsfl
 import numpy as np
 import pytest
 import reference
+from reference import SETTINGS
 from safetensors.numpy import load_file, save_file
 
-SETTINGS = [
-    {},
-    {"momentum": 0.9},
-    {"momentum": 0.9, "nesterov": True},
-    {"momentum": 0.5, "weight_decay": 0.1},
-]
 
 
 def linear():
@@ -28,7 +23,8 @@ def lay(task, job, **params):
     tensors = {"dense/kernel": reference.W0, "dense/bias": reference.B0}
     if job == "scaffold":
         tensors |= {f"scaffold.c/dense/{name}": value for name, value in reference.C.items()}
-        save_file({f"dense/{n}": value for n, value in reference.CI.items()}, task.path / "state/scaffold.safetensors")
+    if job in ("scaffold", "feddyn"):
+        save_file({f"dense/{n}": value for n, value in reference.CI.items()}, task.path / f"state/{job}.safetensors")
     save_file(tensors, task.base)
 
 
@@ -41,28 +37,32 @@ def trained(model):
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=json.dumps)
-@pytest.mark.parametrize("job", ["fedprox", "scaffold"])
+@pytest.mark.parametrize("job", ["fedprox", "pgd", "scaffold", "feddyn"])
 def test_every_step_is_the_references(task, job, settings):
-    lay(task, job, **({"mu": 0.3} if job == "fedprox" else {}))
+    lay(task, job, **reference.PARAMETERS[job])
     task.env(TASK_RUNTIME="tensorflow")
     model = linear()
     optimizer = nsfl.create_optimizer(learning_rate=0.1, **settings)
     assert isinstance(optimizer, keras.optimizers.SGD)
     model.compile(optimizer=optimizer, loss="mse")
     nsfl.load_weights(model)
-    expected, own = reference.train(job, mu=0.3, decoupled=True, **settings)
+    expected, own = reference.train(job, decoupled=True, **settings)
     # Keras holds the learning rate as float32
     for step, (mine, theirs) in enumerate(zip(trained(model), expected, strict=True)):
         for name in theirs:
             np.testing.assert_allclose(mine[name], theirs[name], rtol=0, atol=1e-6, err_msg=f"step {step}, {name}")
     nsfl.commit_weights(model)  # the optimizer is known from compile
     sent = load_file(task.weights)
-    if job == "fedprox":
+    if job != "scaffold":
         assert sorted(sent) == ["dense/bias", "dense/kernel"]
+    if own is None:
+        assert task.left() == ["weights.safetensors"]
         return
-    kept = load_file(task.path / "out/state/scaffold.safetensors")
+    kept = load_file(task.path / f"out/state/{job}.safetensors")
     for name, theirs in own.items():
         np.testing.assert_allclose(kept[f"dense/{name}"], theirs, atol=1e-5)
+        if job == "feddyn":
+            continue
         moved = sent[f"scaffold.c/dense/{name}"] - reference.C[name]
         np.testing.assert_allclose(moved, theirs - reference.CI[name], atol=1e-5)
 
@@ -97,6 +97,9 @@ def test_other_classes_and_none(task):
 def test_what_cannot_be_made_is_said(task):
     raises = lambda said: pytest.raises(nsfl.OptimizerError, match=said)
     task.env(TASK_RUNTIME="tensorflow")
+    lay(task, "dp_sgd")
+    with raises("dp_sgd clips each sample's gradient, which a Keras optimizer is not given"):
+        nsfl.create_optimizer(learning_rate=0.1)
     lay(task, "scaffold")
     with raises("takes SGD, with or without momentum, not Adam"):
         nsfl.create_optimizer(optimizer_class="adam")

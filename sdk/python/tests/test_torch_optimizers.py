@@ -1,4 +1,4 @@
-"""FedProx and SCAFFOLD for PyTorch against NumPy, step by step."""
+"""The federated optimizers for PyTorch against NumPy, step by step."""
 
 import json
 
@@ -8,15 +8,11 @@ import pytest
 import reference
 import torch
 from safetensors.torch import load_file, save_file
+from reference import SETTINGS
 from torch import nn
 
-SETTINGS = [
-    {},
-    {"momentum": 0.9},
-    {"momentum": 0.9, "nesterov": True},
-    {"momentum": 0.5, "weight_decay": 0.1},
-]
 NAMES = {"weight": "kernel", "bias": "bias"}
+KEPT = {"scaffold": "state/scaffold.safetensors", "feddyn": "state/feddyn.safetensors"}
 
 
 def linear():
@@ -34,7 +30,8 @@ def lay(task, job, **params):
     tensors = {name: t.detach().clone() for name, t in linear().state_dict().items()}
     if job == "scaffold":
         tensors |= {f"scaffold.c/{name}": t for name, t in turned(reference.C).items()}
-        save_file(turned(reference.CI), task.path / "state/scaffold.safetensors")
+    if job in KEPT:
+        save_file(turned(reference.CI), task.path / KEPT[job])
     save_file(tensors, task.base)
 
 
@@ -55,25 +52,29 @@ def close(path, expected):
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=json.dumps)
-@pytest.mark.parametrize("job", ["fedprox", "scaffold"])
+@pytest.mark.parametrize("job", ["fedprox", "pgd", "scaffold", "feddyn"])
 def test_every_step_is_the_references(task, job, settings):
-    lay(task, job, **({"mu": 0.3} if job == "fedprox" else {"batch_size": 4, "sample_num": 24}))
+    lay(task, job, **(reference.PARAMETERS[job] or {"batch_size": 4, "sample_num": 24}))
     model = linear()
     nsfl.load_weights(model)
     optimizer = nsfl.create_optimizer(params=model.parameters(), lr=0.1, **settings)
     assert isinstance(optimizer, torch.optim.SGD)
-    expected, own = reference.train(job, mu=0.3, **settings)
+    expected, own = reference.train(job, **settings)
     close(trained(model, optimizer), expected)
     nsfl.commit_weights(model, optimizer)
     sent = load_file(task.weights)
     np.testing.assert_allclose(sent["weight"].numpy().T, expected[-1]["kernel"], atol=1e-12)
-    if job == "fedprox":
+    if job != "scaffold":
         assert sent.keys() == NAMES.keys()
+    if job not in KEPT:
+        assert task.left() == ["weights.safetensors"]
         return
-    kept = load_file(task.path / "out/state/scaffold.safetensors")
+    kept = load_file(task.path / "out" / KEPT[job])
     assert kept.keys() == NAMES.keys()
     for name, mine in NAMES.items():
         np.testing.assert_allclose(kept[name].numpy().T, own[mine], atol=1e-12)
+        if job == "feddyn":
+            continue
         moved = sent[f"scaffold.c/{name}"].numpy().T - reference.C[mine]
         np.testing.assert_allclose(moved, own[mine] - reference.CI[mine], atol=1e-12)
 
@@ -200,14 +201,19 @@ def test_what_cannot_be_made_is_said(task):
     save_file(model.state_dict(), task.base)
     raises = lambda said: pytest.raises(nsfl.OptimizerError, match=said)
     task.optimizer("fedavg")
-    with raises("'fedavg' is unknown to this SDK; it knows fedprox, scaffold"):
+    with raises("'fedavg' is unknown to this SDK; it knows fedprox, pgd, scaffold, feddyn, dp_sgd, dp_adam"):
         nsfl.create_optimizer(params=model.parameters())
     task.optimizer("fedprox", nu=1)
     with raises("fedprox has no parameter 'nu'; it has learning_rate, mu"):
         nsfl.create_optimizer(params=model.parameters())
     task.optimizer("fedprox", mu=-1)
-    with raises("mu is -1"):
+    with raises("mu is -1, a number of at least 0"):
         nsfl.create_optimizer(params=model.parameters())
+    task.optimizer("feddyn", alpha=0)
+    with raises("alpha is 0, a number above 0"):
+        nsfl.create_optimizer(params=model.parameters())
+    with raises("given no optimizer, but the job's optimizer is FedDyn"):
+        nsfl.commit_weights(model)
     task.optimizer("scaffold")
     with raises("takes SGD, with or without momentum, not Adam"):
         nsfl.create_optimizer(params=model.parameters(), optimizer_class="adam")

@@ -1,10 +1,8 @@
-//! What a job brings along: its scripts, its extender, its federated optimizer. Documents and checked forms.
+//! What a job brings along: its scripts and its extender. Documents and checked forms.
 
 use super::spec::{bad, required, storage_path};
 use super::{JobError, Runtime};
-use crate::Code;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
 
 /// `scripts` as written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,50 +77,6 @@ impl ExtenderSpec {
     }
 }
 
-/// `optimizer`, checked: what the scripts train with, beside their own optimizer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum OptimizerSpec {
-    /// Li et al. 2020, arXiv 1812.06127.
-    FedProx {
-        /// Weight of the pull towards the global model, ≥ 0.
-        mu: f64,
-        /// Local learning rate, if the job sets it.
-        learning_rate: Option<f64>,
-    },
-    /// Karimireddy et al. 2020, arXiv 1910.06378.
-    Scaffold {
-        /// Local learning rate, if the job sets it.
-        learning_rate: Option<f64>,
-        /// Samples a step, if the job sets them.
-        batch_size: Option<u64>,
-        /// Samples of a client, if the job sets them.
-        sample_num: Option<u64>,
-    },
-}
-
-impl OptimizerSpec {
-    /// Whether the server keeps a control variate beside the model.
-    #[must_use]
-    pub fn is_scaffold(&self) -> bool {
-        matches!(self, OptimizerSpec::Scaffold { .. })
-    }
-
-    /// As it is sent to the clients: a JSON object with `name` and what the job sets.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        let fields = match self {
-            OptimizerSpec::FedProx { mu, learning_rate } => {
-                json!({"name": "fedprox", "mu": mu, "learning_rate": learning_rate})
-            }
-            OptimizerSpec::Scaffold { learning_rate, batch_size, sample_num } => {
-                json!({"name": "scaffold", "learning_rate": learning_rate, "batch_size": batch_size, "sample_num": sample_num})
-            }
-        };
-        let set = fields.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
-        set.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>().into()
-    }
-}
-
 /// Runtimes whose tasks are scripts; `builtin` has none.
 pub(super) fn scripts(d: Option<&ScriptsDocument>, runtime: Runtime) -> Result<Option<ScriptsSpec>, JobError> {
     let Some(d) = d else { return Ok(None) };
@@ -159,74 +113,4 @@ fn function(field: &str, name: Option<&str>) -> Result<Option<String>, JobError>
         return Ok(Some(name.to_owned()));
     }
     Err(bad(field, &format!("'{name}' is no name of a Python function")))
-}
-
-/// Fields stand beside the name or in `params`, as in documents of older platforms.
-pub(super) fn optimizer(value: Option<&Value>, runtime: Runtime) -> Result<Option<OptimizerSpec>, JobError> {
-    let Some(value) = value else { return Ok(None) };
-    let object = value.as_object().ok_or_else(|| bad("optimizer", "must be an object with name"))?;
-    let name = required("optimizer.name", object.get("name").and_then(Value::as_str))?;
-    let mut fields: Vec<(String, &str, &Value)> = Vec::new();
-    for (key, value) in object {
-        match (key.as_str(), value) {
-            ("name", _) => {}
-            ("params", Value::Object(params)) => {
-                fields
-                    .extend(params.iter().map(|(key, value)| (format!("optimizer.params.{key}"), key.as_str(), value)));
-            }
-            ("params", _) => return Err(bad("optimizer.params", "must be an object")),
-            _ => fields.push((format!("optimizer.{key}"), key, value)),
-        }
-    }
-    let spec = match name.to_ascii_lowercase().as_str() {
-        "fedprox" => fedprox(&fields)?,
-        "scaffold" => scaffold(&fields)?,
-        _ => return Err(not_offered("optimizer.name", &format!("'{name}'"), "allowed: fedprox, scaffold")),
-    };
-    if runtime == Runtime::Builtin {
-        return Err(not_offered("optimizer", "an optimizer with runtime builtin", "leave it out, or use a script"));
-    }
-    Ok(Some(spec))
-}
-
-type Fields<'a> = [(String, &'a str, &'a Value)];
-
-fn fedprox(fields: &Fields<'_>) -> Result<OptimizerSpec, JobError> {
-    let (mut mu, mut learning_rate) = (0.6, None);
-    for (path, key, value) in fields {
-        match *key {
-            "mu" => mu = number(path, value, |v| v >= 0.0, "≥ 0")?,
-            "learning_rate" => learning_rate = Some(number(path, value, |v| v > 0.0, "> 0")?),
-            _ => return Err(bad(path, "is unknown to fedprox; allowed: mu, learning_rate")),
-        }
-    }
-    Ok(OptimizerSpec::FedProx { mu, learning_rate })
-}
-
-fn scaffold(fields: &Fields<'_>) -> Result<OptimizerSpec, JobError> {
-    let (mut learning_rate, mut batch_size, mut sample_num) = (None, None, None);
-    for (path, key, value) in fields {
-        match *key {
-            "learning_rate" => learning_rate = Some(number(path, value, |v| v > 0.0, "> 0")?),
-            "batch_size" => batch_size = Some(count(path, value)?),
-            "sample_num" => sample_num = Some(count(path, value)?),
-            _ => return Err(bad(path, "is unknown to scaffold; allowed: learning_rate, batch_size, sample_num")),
-        }
-    }
-    Ok(OptimizerSpec::Scaffold { learning_rate, batch_size, sample_num })
-}
-
-fn number(path: &str, value: &Value, fits: fn(f64) -> bool, range: &str) -> Result<f64, JobError> {
-    let number = value.as_f64().filter(|v| v.is_finite() && fits(*v));
-    number.ok_or_else(|| bad(path, &format!("{value} is out of range: a number {range} is allowed")))
-}
-
-fn count(path: &str, value: &Value) -> Result<u64, JobError> {
-    let count = value.as_u64().filter(|v| *v >= 1);
-    count.ok_or_else(|| bad(path, &format!("{value} is out of range: an integer ≥ 1 is allowed")))
-}
-
-fn not_offered(field: &str, what: &str, hint: &str) -> JobError {
-    let problem = format!("{what} is not offered by this version; {hint}");
-    JobError { field: field.to_owned(), problem, code: Code::Unsupported }
 }

@@ -1,7 +1,8 @@
 //! The checked job: every value is in range, every name is safe, exactly what the actors work with.
 
 use super::document::{AggregatorDocument, JobDocument};
-use super::scripts::{self, ExtenderSpec, OptimizerSpec, ScriptsSpec};
+use super::optimizer::{self, OptimizerSpec};
+use super::scripts::{self, ExtenderSpec, ScriptsSpec};
 use crate::{ClientId, Code, JobId, seed_for};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -159,7 +160,7 @@ pub struct JobSpec {
     pub scripts: Option<ScriptsSpec>,
     /// The user's functions on the server.
     pub extender: Option<ExtenderSpec>,
-    /// The federated optimizer of the scripts.
+    /// The federated optimizer.
     pub optimizer: Option<OptimizerSpec>,
     /// Passed to the trainer.
     pub parameters: Map<String, Value>,
@@ -208,16 +209,16 @@ impl JobSpec {
         unsupported(d)?;
         let parameters = d.parameters.clone().unwrap_or_default();
         let seed = seed(&parameters, &id)?;
+        let task_entry = task_entry(d, runtime)?;
         Ok(JobSpec {
             runtime,
             model: model(d, runtime)?,
             clients: clients(d)?,
             resource: resource(d)?,
             hyper: hyper(d)?,
-            task_entry: task_entry(d, runtime)?,
             scripts: scripts::scripts(d.scripts.as_ref(), runtime)?,
             extender: scripts::extender(d.extender.as_ref())?,
-            optimizer: scripts::optimizer(d.optimizer.as_ref(), runtime)?,
+            optimizer: optimizer::optimizer(d.optimizer.as_ref(), runtime, &task_entry)?,
             aggregator: aggregator(d.aggregator.as_ref())?,
             datasets: d.datasets.as_ref().map(super::OneOrMany::items).unwrap_or_default(),
             output: storage_path("output", required("output", d.output.as_deref())?)?,
@@ -226,6 +227,7 @@ impl JobSpec {
             redundancy: Redundancy::new(d.redundancy.unwrap_or(1.0))
                 .ok_or_else(|| bad("redundancy", "must be between 1.0 and 2.0"))?,
             priority: d.priority.unwrap_or(0),
+            task_entry,
             parameters,
             seed,
             id,

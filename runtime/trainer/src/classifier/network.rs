@@ -10,7 +10,11 @@ use crate::rng::Rng;
 use crate::{TaskError, weights};
 use candle_core::{Device, Tensor, Var};
 use nsfl_tensor::{DType, Layout};
+use nsfl_types::OptimizerSpec;
 use std::path::Path;
+
+/// What the names of SCAFFOLD's control variates begin with, which lie beside the model in the same file.
+const CONTROL: &str = "scaffold.c/";
 
 /// One or two linear layers.
 pub(super) struct Network {
@@ -48,21 +52,57 @@ pub(super) fn init(parameters: &Parameters, seed: u64, path: &Path) -> Result<()
 }
 
 impl Network {
-    /// Reads weights and checks that they are this network's.
-    pub(super) fn read(parameters: &Parameters, path: &Path) -> Result<Self, TaskError> {
+    /// Reads weights and checks that they are this network's. With SCAFFOLD there is a control variate for each tensor.
+    pub(super) fn read(parameters: &Parameters, path: &Path) -> Result<(Self, Option<Vec<f32>>), TaskError> {
         let layout = layout(parameters)?;
-        let values = weights::values(path, &weights::read(path)?, &layout)?;
+        let scaffold = parameters.optimizer.as_ref().is_some_and(OptimizerSpec::is_scaffold);
+        let both = if scaffold { with_controls(&layout)? } else { layout.clone() };
+        let mut values = weights::values(path, &weights::read(path)?, &both)?;
+        // their names come last in the order of the file
+        let controls = values.split_off(layout.tensors().len());
         let mut variables = Vec::new();
         for (tensor, values) in layout.tensors().iter().zip(values) {
             variables.push(Var::from_vec(values, tensor.shape.as_slice(), &Device::Cpu)?);
         }
         // by name: bias and weight of `hidden`, then of `output`
         let layers = variables.chunks(2).map(|c| Layer { bias: c[0].clone(), weight: c[1].clone() }).collect();
-        Ok(Self { layout, variables, layers })
+        Ok((Self { layout, variables, layers }, scaffold.then(|| controls.concat())))
     }
 
-    pub(super) fn variables(&self) -> Vec<Var> {
-        self.variables.clone()
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// All weights, in the order of the layout.
+    pub(super) fn weights(&self) -> candle_core::Result<Vec<f32>> {
+        let tensors = self.variables.iter().map(|variable| variable.flatten_all()?.to_vec1::<f32>());
+        Ok(tensors.collect::<candle_core::Result<Vec<_>>>()?.concat())
+    }
+
+    /// Goes on from these weights.
+    pub(super) fn set(&self, weights: &[f32]) -> candle_core::Result<()> {
+        let mut rest = weights;
+        for variable in &self.variables {
+            let (own, others) = rest.split_at(variable.elem_count());
+            variable.set(&Tensor::from_slice(own, variable.shape(), &Device::Cpu)?)?;
+            rest = others;
+        }
+        Ok(())
+    }
+
+    /// The loss's gradient, in the order of the weights.
+    pub(super) fn gradient(&self, loss: &Tensor, gradient: &mut [f32]) -> candle_core::Result<()> {
+        let of = loss.backward()?;
+        let mut rest = gradient;
+        for variable in &self.variables {
+            let (own, others) = rest.split_at_mut(variable.elem_count());
+            match of.get(variable) {
+                Some(tensor) => own.copy_from_slice(&tensor.flatten_all()?.to_vec1::<f32>()?),
+                None => own.fill(0.0),
+            }
+            rest = others;
+        }
+        Ok(())
     }
 
     /// Logits [samples, classes] of inputs [samples, features].
@@ -75,13 +115,21 @@ impl Network {
         Ok(x)
     }
 
-    /// Writes the weights as they are now.
-    pub(super) fn write(&self, path: &Path) -> Result<(), TaskError> {
-        let mut values = Vec::with_capacity(self.layout.data_len() / 4);
-        for variable in &self.variables {
-            values.extend(variable.flatten_all()?.to_vec1::<f32>()?);
+    /// Writes the weights as they are now, and control variates beside them.
+    pub(super) fn write(&self, path: &Path, controls: Option<Vec<f32>>) -> Result<(), TaskError> {
+        let mut values = self.weights()?;
+        match controls {
+            None => self.write_values(path, &values),
+            Some(controls) => {
+                values.extend(controls);
+                write(path, &with_controls(&self.layout)?, &values)
+            }
         }
-        write(path, &self.layout, &values)
+    }
+
+    /// Writes one value a weight, under the names of the weights.
+    pub(super) fn write_values(&self, path: &Path, values: &[f32]) -> Result<(), TaskError> {
+        write(path, &self.layout, values)
     }
 }
 
@@ -107,4 +155,11 @@ fn layout(parameters: &Parameters) -> Result<Layout, TaskError> {
         ]
     });
     Layout::new(tensors).map_err(|e| TaskError::BadParameters(e.to_string()))
+}
+
+fn with_controls(layout: &Layout) -> Result<Layout, TaskError> {
+    let named = |prefix: &'static str| {
+        layout.tensors().iter().map(move |t| (format!("{prefix}{}", t.name), t.dtype, t.shape.clone()))
+    };
+    Layout::new(named("").chain(named(CONTROL))).map_err(|e| TaskError::BadParameters(e.to_string()))
 }

@@ -1,9 +1,12 @@
-//! The classifier's part of a job's `parameters`.
+//! What a job's `parameters` and `optimizer` may say to the classifier.
 
-use crate::TaskError;
 use crate::dataset::Expected;
+use crate::{TaskError, TrainerTask};
+use nsfl_optimizer::SgdSettings;
+use nsfl_types::OptimizerSpec;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,11 +21,16 @@ pub(super) struct Parameters {
     /// Passes over the local data.
     #[serde(default = "five")]
     pub(super) epochs: u32,
-    #[serde(default = "ten")]
-    pub(super) batch_size: usize,
+    batch_size: Option<usize>,
     /// Step of the local gradient descent.
-    #[serde(default = "tenth")]
-    pub(super) learning_rate: f64,
+    learning_rate: Option<f64>,
+    #[serde(default)]
+    momentum: f64,
+    #[serde(default)]
+    nesterov: bool,
+    /// Part of the gradient.
+    #[serde(default)]
+    pub(super) weight_decay: f64,
     /// Every input is divided by this.
     #[serde(default = "one")]
     scale: f32,
@@ -32,37 +40,71 @@ pub(super) struct Parameters {
     pub(super) test_dataset: Option<String>,
     #[serde(rename = "seed")]
     _seed: Option<IgnoredAny>,
+    /// The job's federated optimizer.
+    #[serde(skip)]
+    pub(super) optimizer: Option<OptimizerSpec>,
 }
 
 fn five() -> u32 {
     5
 }
 
-fn ten() -> usize {
-    10
-}
-
-fn tenth() -> f64 {
-    0.1
-}
-
 fn one() -> f32 {
     1.0
 }
 
+const BATCH: usize = 10;
+const LEARNING_RATE: f64 = 0.1;
+const ADAM_LEARNING_RATE: f64 = 0.001;
 /// Largest layer.
 const MAX_WIDTH: usize = 1 << 20;
 
 impl Parameters {
-    pub(super) fn check(&self) -> Result<(), TaskError> {
+    /// Reads and checks what the task says.
+    pub(super) fn of(task: &TrainerTask) -> Result<Self, TaskError> {
+        let mut read: Self = crate::parameters(task)?;
+        if let Some(object) = &task.optimizer {
+            let spec = OptimizerSpec::from_json(&Value::Object(object.clone()));
+            read.optimizer = Some(spec.map_err(|e| TaskError::BadParameters(format!("{}: {}", e.field, e.problem)))?);
+        }
+        read.check()?;
+        Ok(read)
+    }
+
+    /// The parameters', else the optimizer's, else the default.
+    pub(super) fn learning_rate(&self) -> f64 {
+        let default = if self.is_adam() { ADAM_LEARNING_RATE } else { LEARNING_RATE };
+        self.learning_rate.or_else(|| self.optimizer.as_ref()?.learning_rate()).unwrap_or(default)
+    }
+
+    /// The parameters', else the optimizer's, else the default.
+    pub(super) fn batch_size(&self) -> usize {
+        let of_optimizer = || usize::try_from(self.optimizer.as_ref()?.batch_size()?).ok();
+        self.batch_size.or_else(of_optimizer).unwrap_or(BATCH)
+    }
+
+    pub(super) fn sgd(&self) -> SgdSettings {
+        let Self { momentum, nesterov, weight_decay, .. } = *self;
+        SgdSettings { learning_rate: self.learning_rate(), momentum, nesterov, weight_decay }
+    }
+
+    fn is_adam(&self) -> bool {
+        matches!(self.optimizer, Some(OptimizerSpec::DpAdam(_)))
+    }
+
+    fn check(&self) -> Result<(), TaskError> {
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let rules = [
             ("features", (1..=MAX_WIDTH).contains(&self.features), "must be an integer from 1 to 1048576"),
             ("classes", (2..=MAX_WIDTH).contains(&self.classes), "must be an integer from 2 to 1048576"),
             ("hidden", self.hidden <= MAX_WIDTH, "must be an integer from 0 to 1048576"),
             ("epochs", self.epochs >= 1, "must be an integer ≥ 1"),
-            ("batch_size", self.batch_size >= 1, "must be an integer ≥ 1"),
-            ("learning_rate", positive(self.learning_rate), "must be a finite number > 0"),
+            ("batch_size", self.batch_size() >= 1, "must be an integer ≥ 1"),
+            ("learning_rate", positive(self.learning_rate()), "must be a finite number > 0"),
+            ("momentum", (0.0..1.0).contains(&self.momentum), "must be from 0 to below 1"),
+            ("momentum", self.momentum == 0.0 || !self.is_adam(), "is not for optimizer dp_adam"),
+            ("nesterov", !self.nesterov || self.momentum > 0.0, "needs a momentum above 0"),
+            ("weight_decay", self.weight_decay.is_finite() && self.weight_decay >= 0.0, "must be a finite number ≥ 0"),
             ("scale", positive(f64::from(self.scale)), "must be a finite number > 0"),
         ];
         match rules.into_iter().find(|(_, holds, _)| !holds) {

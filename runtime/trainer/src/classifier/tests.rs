@@ -71,6 +71,121 @@ fn without_a_hidden_layer_it_is_softmax_regression() {
     assert!(train(dir.path(), 1, "a", linear).unwrap().get("accuracy").unwrap() < 0.8);
 }
 
+fn with(dir: &Path, optimizer: &str, out: &str, parameters: &str) -> Result<Metrics, TaskError> {
+    let work = Work::Train { base: dir.join("base"), out_weights: dir.join(out) };
+    run(&TrainerTask { optimizer: Some(serde_json::from_str(optimizer).unwrap()), ..task(dir, work, 1, parameters) })
+}
+
+/// Values of a file, by name.
+fn floats(path: &Path) -> std::collections::BTreeMap<String, Vec<f32>> {
+    let bytes = std::fs::read(path).unwrap();
+    let view = nsfl_tensor::WeightsView::parse(&bytes).unwrap();
+    let values = |i| view.tensor(i).as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    view.layout().tensors().iter().enumerate().map(|(i, t)| (t.name.clone(), values(i))).collect()
+}
+
+#[test]
+fn an_optimizer_that_corrects_nothing_gives_the_same_bytes_as_none() {
+    let dir = folder();
+    let momentum = PARAMETERS.replace("40", r#"2, "momentum": 0.9, "nesterov": true, "weight_decay": 0.01"#);
+    init(dir.path(), &momentum);
+    train(dir.path(), 1, "none", &momentum).unwrap();
+    let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
+    for name in ["fedprox", "pgd"] {
+        with(dir.path(), &format!(r#"{{"name": "{name}", "mu": 0}}"#), name, &momentum).unwrap();
+        assert!(read(name) == read("none"), "{name}");
+        with(dir.path(), &format!(r#"{{"name": "{name}", "mu": 1}}"#), name, &momentum).unwrap();
+        assert!(read(name) != read("none"), "{name}");
+    }
+    assert!(!dir.path().join("out").exists(), "they keep nothing");
+}
+
+/// A base with control variates, all `c`.
+fn add_controls(dir: &Path, c: f32) {
+    let bytes = std::fs::read(dir.join("base")).unwrap();
+    let view = nsfl_tensor::WeightsView::parse(&bytes).unwrap();
+    let layout = nsfl_aggregate::with_controls(view.layout()).unwrap();
+    let own = floats(&dir.join("base"));
+    let values = layout.tensors().iter().flat_map(|t| own.get(&t.name).cloned().unwrap_or(vec![c; t.elements()]));
+    let data = values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
+    std::fs::write(dir.join("base"), [layout.header_bytes(), data].concat()).unwrap();
+}
+
+#[test]
+fn scaffold_sends_the_change_of_its_control_variate_and_finds_it_again() {
+    let dir = folder();
+    let once = PARAMETERS.replace("40", r#"1, "batch_size": 200"#);
+    init(dir.path(), &once);
+    add_controls(dir.path(), 0.25);
+    with(dir.path(), r#"{"name": "scaffold"}"#, "a", &once).unwrap();
+    let (base, sent) = (floats(&dir.path().join("base")), floats(&dir.path().join("a")));
+    let kept = floats(&dir.path().join("out/state/scaffold.safetensors"));
+    assert_eq!((kept.len(), sent.len()), (4, 8));
+    for (name, new) in &kept {
+        let (x, y, travels) = (&base[name], &sent[name], &sent[&format!("scaffold.c/{name}")]);
+        for i in 0..new.len() {
+            // one step with g + c − cᵢ, cᵢ = 0: cᵢ⁺ = (x − y)/η − c
+            assert!((new[i] - ((x[i] - y[i]) / 0.1 - 0.25)).abs() < 1e-5, "{name} {i}");
+            assert!((travels[i] - (0.25 + new[i])).abs() < 1e-6, "{name} {i}");
+        }
+    }
+    // as a client does when the update was accepted: cᵢ is the gradient of all samples now, the step is c alone
+    std::fs::rename(dir.path().join("out/state"), dir.path().join("state")).unwrap();
+    with(dir.path(), r#"{"name": "scaffold"}"#, "b", &once).unwrap();
+    for (name, y) in floats(&dir.path().join("b")).iter().filter(|(name, _)| kept.contains_key(*name)) {
+        assert!(y.iter().zip(&base[name]).all(|(y, x)| (x - y - 0.1 * 0.25).abs() < 1e-5), "{name}");
+    }
+    // the base of an evaluation has them too
+    let evaluate = task(dir.path(), Work::Evaluate { base: dir.path().join("base") }, 1, &once);
+    let scaffold = serde_json::from_str(r#"{"name": "scaffold"}"#).unwrap();
+    run(&TrainerTask { optimizer: Some(scaffold), ..evaluate.clone() }).unwrap();
+    assert_eq!(run(&evaluate).unwrap_err().code(), Code::WrongShape);
+}
+
+#[test]
+fn feddyn_keeps_what_it_moved_by_and_sends_weights_alone() {
+    let dir = folder();
+    init(dir.path(), PARAMETERS);
+    with(dir.path(), r#"{"name": "feddyn", "alpha": 0.5}"#, "a", PARAMETERS).unwrap();
+    let (base, sent) = (floats(&dir.path().join("base")), floats(&dir.path().join("a")));
+    let kept = floats(&dir.path().join("out/state/feddyn.safetensors"));
+    assert!(sent.keys().eq(base.keys()) && kept.keys().eq(base.keys()));
+    for (name, h) in &kept {
+        let moved = sent[name].iter().zip(&base[name]).map(|(y, x)| y - x);
+        assert!(h.iter().zip(moved).all(|(h, moved)| (h + 0.5 * moved).abs() < 1e-6), "{name}");
+    }
+    std::fs::rename(dir.path().join("out/state"), dir.path().join("state")).unwrap();
+    with(dir.path(), r#"{"name": "feddyn", "alpha": 0.5}"#, "b", PARAMETERS).unwrap();
+    assert_ne!(floats(&dir.path().join("b")), sent, "what was kept is used");
+}
+
+#[test]
+fn private_noise_is_not_the_seeds_and_a_bound_without_noise_limits_the_step() {
+    let dir = folder();
+    let one = PARAMETERS.replace("40", r#"1, "batch_size": 200, "learning_rate": 2"#);
+    init(dir.path(), &one);
+    let moved = |out: &str| {
+        let (base, sent) = (floats(&dir.path().join("base")), floats(&dir.path().join(out)));
+        let squares =
+            sent.iter().flat_map(|(name, y)| y.iter().zip(&base[name]).map(|(y, x)| f64::from(y - x).powi(2)));
+        squares.sum::<f64>().sqrt()
+    };
+    for name in ["dp_sgd", "dp_adam"] {
+        let noisy = format!(r#"{{"name": "{name}", "noise_multiplier": 2}}"#);
+        with(dir.path(), &noisy, "a", &one).unwrap();
+        with(dir.path(), &noisy, "b", &one).unwrap();
+        assert_ne!(floats(&dir.path().join("a")), floats(&dir.path().join("b")), "{name}: the server knows the seed");
+    }
+    // every sample is in the batch: a step of η times the mean of 200 gradients, each cut at C
+    with(dir.path(), r#"{"name": "dp_sgd", "clip": 0.001, "noise_multiplier": 0}"#, "c", &one).unwrap();
+    assert!((0.0001..0.002).contains(&moved("c")), "{}", moved("c"));
+    // and without a bound to speak of the step of plain descent
+    with(dir.path(), r#"{"name": "dp_sgd", "clip": 1000, "noise_multiplier": 0}"#, "d", &one).unwrap();
+    train(dir.path(), 1, "e", &one).unwrap();
+    let (d, e) = (floats(&dir.path().join("d")), floats(&dir.path().join("e")));
+    assert!(d.iter().all(|(name, d)| d.iter().zip(&e[name]).all(|(d, e)| (d - e).abs() < 1e-5)), "{d:?} {e:?}");
+}
+
 #[test]
 fn wrong_parameters_are_named() {
     let dir = folder();
@@ -89,6 +204,18 @@ fn wrong_parameters_are_named() {
         says(r#"{"features": 2, "classes": 2, "batch_size": 0}"#),
         "parameters.batch_size: must be an integer ≥ 1"
     );
+    assert_eq!(
+        says(r#"{"features": 2, "classes": 2, "momentum": 1}"#),
+        "parameters.momentum: must be from 0 to below 1"
+    );
+    assert_eq!(
+        says(r#"{"features": 2, "classes": 2, "nesterov": true}"#),
+        "parameters.nesterov: needs a momentum above 0"
+    );
+    let heavy = r#"{"features": 2, "classes": 2, "momentum": 0.5}"#;
+    let optimizer = |text: &str| with(dir.path(), text, "a", heavy).unwrap_err().to_string();
+    assert_eq!(optimizer(r#"{"name": "dp_adam"}"#), "parameters.momentum: is not for optimizer dp_adam");
+    assert!(optimizer(r#"{"name": "fedprox", "mu": -1}"#).starts_with("optimizer.mu: -1 is out of range"));
     assert!(
         says(r#"{"features": 2, "classes": 2, "scale": "x"}"#).starts_with("parameters.scale: invalid type: string")
     );

@@ -26,7 +26,7 @@ from ._exchange import (
     put_parameter,
     put_parameters,
 )
-from ._optimizers import create_optimizer
+from ._optimizers import backward, create_optimizer
 from ._weights import commit_weights, export_model, load_weights
 from .errors import (
     BadName,
@@ -58,6 +58,7 @@ __all__ = [
     "UnknownModel",
     "WrongNames",
     "WrongShape",
+    "backward",
     "commit_metrics",
     "commit_weights",
     "create_optimizer",

@@ -1,8 +1,7 @@
-"""FedProx and SCAFFOLD around Keras's optimizers, on any backend.
+"""FedProx, perturbed gradient descent, SCAFFOLD and FedDyn around Keras's optimizers, on any backend.
 
 Each is a subclass, made for the class that is wrapped, that corrects the gradient in update_step(): after clipping and
-before momentum. Global weights (FedProx) or c − c_i (SCAFFOLD) are variables of the optimizer, so that compiled training
-steps see them.
+before momentum. Global weights, c − c_i and h_i are variables of the optimizer, so that compiled training steps see them.
 """
 
 from typing import Any, Optional
@@ -10,8 +9,11 @@ from typing import Any, Optional
 import keras
 
 from . import _names
+from ._feddyn import ALPHA
+from ._feddyn import STATE as FEDDYN_STATE
 from ._frameworks import is_keras
 from ._keras import Keras, value, variables
+from ._private import WRAPPED
 from ._scaffold import CONTROL, STATE, Control
 from ._task import Task
 from ._weights import opened
@@ -23,20 +25,22 @@ def create(task: Task, job: Optional[dict[str, Any]], kwargs: dict[str, Any]) ->
     model = kwargs.pop("model", None)
     if model is not None and not is_keras(model):
         raise OptimizerError(f"create_optimizer: model is a {type(model).__name__}, a keras.Model is expected")
+    if job is not None and job["name"] in WRAPPED:
+        raise OptimizerError(f"{job['name']} clips each sample's gradient, which a Keras optimizer is not given: use PyTorch")
     wrapped = _wrapped(kwargs.pop("optimizer_class", "SGD"))
     if "lr" in kwargs:
         kwargs.setdefault("learning_rate", kwargs.pop("lr"))
     if job is None:
         return wrapped(**kwargs)
-    correct = _FedProx if job["name"] == "fedprox" else _Scaffold
+    correct = _CORRECTIONS[job["name"]]
     if correct is _Scaffold and not issubclass(wrapped, keras.optimizers.SGD):
         raise OptimizerError(f"SCAFFOLD counts the lengths of steps and takes SGD, with or without momentum, not {wrapped.__name__}")
     kwargs.setdefault("name", job["name"])
     made = type(correct.__name__.strip("_") + wrapped.__name__, (correct, wrapped), {})
     optimizer: Any = made(**kwargs)
     optimizer._nsfl_task, optimizer._nsfl_model = task, model
-    optimizer._nsfl_mu = float(job.get("mu", 0.6))
-    if correct is _Scaffold:
+    optimizer._nsfl_job = job
+    if correct in (_Scaffold, _FedDyn):
         optimizer.nsfl_control = Control(optimizer.nsfl_steps)
     return optimizer
 
@@ -73,6 +77,7 @@ class _Corrected:
 
     _nsfl_task: Task
     _nsfl_model: Any
+    _nsfl_job: dict[str, Any]
     _nsfl_names: list[str]
 
     def build(self: Any, variables: list[Any]) -> None:
@@ -90,8 +95,8 @@ class _Corrected:
         self._nsfl_stepped(variable, index, learning_rate)
 
 
-class _FedProx(_Corrected):
-    """g + μ(w − x) (Li et al. 2020, arXiv 1812.06127)."""
+class _Global(_Corrected):
+    """With the global weights as variables."""
 
     def _nsfl_build(self: Any, variables: list[Any]) -> None:
         with opened(self._nsfl_task.base, Keras()) as base:
@@ -103,13 +108,54 @@ class _FedProx(_Corrected):
                 initial = _initial(base.get_tensor(name))
                 self._nsfl_x.append(self.add_variable_from_reference(variable, name="global", initializer=initial))
 
-    def _nsfl_corrected(self: Any, gradient: Any, variable: Any, index: int) -> Any:
+    def _nsfl_away(self: Any, variable: Any, index: int, factor: Any) -> Any:
+        """factor · (w − x)"""
         ops = keras.ops
         away = ops.subtract(ops.convert_to_tensor(variable), ops.convert_to_tensor(self._nsfl_x[index]))
-        return ops.add(gradient, ops.multiply(away, ops.cast(self._nsfl_mu, gradient.dtype)))
+        return ops.multiply(away, ops.cast(factor, away.dtype))
 
     def _nsfl_stepped(self, variable: Any, index: int, learning_rate: Any) -> None:
         pass
+
+
+class _FedProx(_Global):
+    """g + μ(w − x) (Li et al. 2020, arXiv 1812.06127)."""
+
+    def _nsfl_corrected(self: Any, gradient: Any, variable: Any, index: int) -> Any:
+        return keras.ops.add(gradient, self._nsfl_away(variable, index, float(self._nsfl_job.get("mu", 0.6))))
+
+
+class _Perturbed(_Global):
+    """w − ημ(w − x) before each step: the pull is not in the momentum (the optimizer in FedProx's own code)."""
+
+    def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        ops = keras.ops
+        factor = ops.multiply(ops.cast(learning_rate, variable.dtype), ops.cast(self._nsfl_job.get("mu", 0.01), variable.dtype))
+        self.assign_sub(variable, self._nsfl_away(variable, self._get_variable_index(variable), factor))
+        super().update_step(gradient, variable, learning_rate)
+
+    def _nsfl_corrected(self, gradient: Any, variable: Any, index: int) -> Any:
+        return gradient
+
+
+class _FedDyn(_Global):
+    """g + α(w − x) − h_i; see `_feddyn`."""
+
+    def _nsfl_build(self: Any, variables: list[Any]) -> None:
+        super()._nsfl_build(variables)
+        kept = self._nsfl_task.folder / FEDDYN_STATE
+        own = opened(kept, Keras()) if kept.exists() else None
+        self._nsfl_h = []
+        for name, variable in zip(self._nsfl_names, variables):
+            initial = _initial(own.get_tensor(name)) if own is not None and name in own.keys() else "zeros"
+            self._nsfl_h.append(self.add_variable_from_reference(variable, name="own", initializer=initial))
+
+    def _nsfl_corrected(self: Any, gradient: Any, variable: Any, index: int) -> Any:
+        away = self._nsfl_away(variable, index, float(self._nsfl_job.get("alpha", ALPHA)))
+        return keras.ops.subtract(keras.ops.add(gradient, away), keras.ops.convert_to_tensor(self._nsfl_h[index]))
+
+    def nsfl_steps(self: Any) -> dict[str, float]:
+        return dict.fromkeys(self._nsfl_names, 1.0) if self.built and int(value(self.iterations)) else {}
 
 
 class _Scaffold(_Corrected):
@@ -152,3 +198,6 @@ class _Scaffold(_Corrected):
         if not self.built:
             return {}
         return {name: float(value(length)) for name, length in zip(self._nsfl_names, self._nsfl_length)}
+
+
+_CORRECTIONS: dict[str, Any] = {"fedprox": _FedProx, "pgd": _Perturbed, "scaffold": _Scaffold, "feddyn": _FedDyn}

@@ -15,7 +15,7 @@ STATE = "state/scaffold.safetensors"
 
 
 class Control:
-    """What the optimizer has counted: by tensor name, the sum of step lengths."""
+    """What the optimizer has counted: by tensor name, the sum of step lengths; for FedDyn any number of what was trained."""
 
     def __init__(self, steps: Callable[[], dict[str, float]]) -> None:
         self.steps = steps

@@ -1,4 +1,5 @@
-"""FedProx and SCAFFOLD around PyTorch's optimizers.
+"""FedProx, perturbed gradient descent, SCAFFOLD and FedDyn around PyTorch's optimizers; those with differential privacy are in
+`_torch_private`.
 
 Each is a subclass, made for the class that is wrapped, whose step() sees gradient + correction and whose caller finds
 the gradients as they were. Global weights and control variates are mapped from their files while they are on the CPU,
@@ -10,8 +11,11 @@ from typing import Any, Optional
 
 import torch
 
-from . import _names
+from . import _names, _torch_private
+from ._feddyn import ALPHA
+from ._feddyn import STATE as FEDDYN_STATE
 from ._frameworks import is_keras, is_torch
+from ._private import WRAPPED
 from ._scaffold import CONTROL, STATE, Control
 from ._task import Task
 from ._torch import Torch, unwrapped
@@ -28,19 +32,21 @@ def create(task: Task, job: Optional[dict[str, Any]], kwargs: dict[str, Any]) ->
         if model is None:
             raise OptimizerError("create_optimizer: pass params=model.parameters() or model=model, as for torch.optim.SGD")
         kwargs["params"] = model.parameters()
-    wrapped = _wrapped(kwargs.pop("optimizer_class", "SGD"))
+    wrapped = _wrapped(kwargs.pop("optimizer_class", WRAPPED.get((job or {}).get("name", ""), "SGD")))
     if "learning_rate" in kwargs:
         kwargs.setdefault("lr", kwargs.pop("learning_rate"))
     if job is None:
         return wrapped(**kwargs)
-    correct: type[_FedProx] | type[_Scaffold] = _FedProx if job["name"] == "fedprox" else _Scaffold
+    if job["name"] in WRAPPED:
+        return _torch_private.create(job, wrapped, _plain_step(wrapped), kwargs)
+    correct = _CORRECTIONS[job["name"]]
     if correct is _Scaffold and not issubclass(wrapped, torch.optim.SGD):
         raise OptimizerError(f"SCAFFOLD counts the lengths of steps and takes SGD, with or without momentum, not {wrapped.__name__}")
     made = type(correct.__name__.strip("_") + wrapped.__name__, (_Corrected, wrapped), {})
     optimizer: Any = made(**kwargs)
     optimizer._nsfl_correct = correct(task, job, model)
     optimizer._nsfl_step = _plain_step(wrapped)
-    if isinstance(optimizer._nsfl_correct, _Scaffold):
+    if isinstance(optimizer._nsfl_correct, (_Scaffold, _FedDyn)):
         optimizer.nsfl_control = Control(optimizer._nsfl_correct.steps)
     return optimizer
 
@@ -85,9 +91,7 @@ class _Corrected:
             with torch.no_grad():
                 for parameter, grad, group in held:
                     added = grad.to_dense() if grad.is_sparse else grad
-                    # a maximized loss has its sign turned inside step
-                    sign = -1 if group.get("maximize") else 1
-                    parameter.grad = self._nsfl_correct.corrected(parameter, added, sign)
+                    parameter.grad = self._nsfl_correct.corrected(parameter, added, group)
             self._nsfl_step(self)
             for parameter, _, group in held:
                 self._nsfl_correct.stepped(parameter, group)
@@ -118,6 +122,13 @@ class _Sources:
                 )
         return self.names[id(parameter)]
 
+    def base(self, parameter: torch.Tensor) -> torch.Tensor:
+        """A parameter's global weights."""
+        x = self.get("base.safetensors", self.name(parameter), parameter)
+        if x is None:
+            raise OptimizerError(f"{self.name(parameter)!r} is not in the global weights")
+        return x
+
     def get(self, file: str, name: str, like: torch.Tensor) -> Optional[torch.Tensor]:
         """A tensor of a file, on the parameter's device and of its type; None where file or tensor is not there."""
         key = (file, name)
@@ -133,6 +144,11 @@ class _Sources:
         return held
 
 
+def _sign(group: dict[str, Any]) -> int:
+    """A maximized loss has its sign turned inside step."""
+    return -1 if group.get("maximize") else 1
+
+
 def _named(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
     return [(name, parameter) for name, parameter in unwrapped(model).named_parameters()]
 
@@ -144,14 +160,49 @@ class _FedProx:
         self.mu = float(job.get("mu", 0.6))
         self.sources = _Sources(task, model)
 
-    def corrected(self, parameter: torch.Tensor, grad: torch.Tensor, sign: int) -> torch.Tensor:
-        x = self.sources.get("base.safetensors", self.sources.name(parameter), parameter)
-        if x is None:
-            raise OptimizerError(f"{self.sources.name(parameter)!r} is not in the global weights")
-        return grad.add(parameter, alpha=sign * self.mu).sub_(x, alpha=sign * self.mu)
+    def corrected(self, parameter: torch.Tensor, grad: torch.Tensor, group: dict[str, Any]) -> torch.Tensor:
+        x, mu = self.sources.base(parameter), _sign(group) * self.mu
+        return grad.add(parameter, alpha=mu).sub_(x, alpha=mu)
 
     def stepped(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
         pass
+
+
+class _Perturbed:
+    """w − ημ(w − x) before each step: the pull is not in the momentum (the optimizer in FedProx's own code)."""
+
+    def __init__(self, task: Task, job: dict[str, Any], model: Optional[torch.nn.Module]) -> None:
+        self.mu = float(job.get("mu", 0.01))
+        self.sources = _Sources(task, model)
+
+    def corrected(self, parameter: torch.Tensor, grad: torch.Tensor, group: dict[str, Any]) -> torch.Tensor:
+        x = self.sources.base(parameter)
+        parameter.sub_(parameter - x, alpha=float(group["lr"]) * self.mu)
+        return grad
+
+    def stepped(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
+        pass
+
+
+class _FedDyn:
+    """g + α(w − x) − h_i; see `_feddyn`."""
+
+    def __init__(self, task: Task, job: dict[str, Any], model: Optional[torch.nn.Module]) -> None:
+        self.alpha = float(job.get("alpha", ALPHA))
+        self.sources = _Sources(task, model)
+        self.trained: set[str] = set()
+
+    def corrected(self, parameter: torch.Tensor, grad: torch.Tensor, group: dict[str, Any]) -> torch.Tensor:
+        x, sign = self.sources.base(parameter), _sign(group)
+        grad = grad.add(parameter, alpha=sign * self.alpha).sub_(x, alpha=sign * self.alpha)
+        own = self.sources.get(FEDDYN_STATE, self.sources.name(parameter), parameter)
+        return grad if own is None else grad.sub_(own, alpha=sign)
+
+    def stepped(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
+        self.trained.add(self.sources.name(parameter))
+
+    def steps(self) -> dict[str, float]:
+        return dict.fromkeys(self.trained, 1.0)
 
 
 class _Scaffold:
@@ -163,8 +214,8 @@ class _Scaffold:
         self.momentum: dict[str, float] = {}
         self.length: dict[str, float] = {}
 
-    def corrected(self, parameter: torch.Tensor, grad: torch.Tensor, sign: int) -> torch.Tensor:
-        name = self.sources.name(parameter)
+    def corrected(self, parameter: torch.Tensor, grad: torch.Tensor, group: dict[str, Any]) -> torch.Tensor:
+        name, sign = self.sources.name(parameter), _sign(group)
         c = self.sources.get("base.safetensors", CONTROL + name, parameter)
         if c is None:
             raise OptimizerError(
@@ -186,3 +237,6 @@ class _Scaffold:
 
     def steps(self) -> dict[str, float]:
         return self.length
+
+
+_CORRECTIONS: dict[str, Any] = {"fedprox": _FedProx, "pgd": _Perturbed, "scaffold": _Scaffold, "feddyn": _FedDyn}

@@ -11,6 +11,8 @@ from typing import Any, Optional, Union
 
 from safetensors import SafetensorError, safe_open
 
+from ._feddyn import ALPHA
+from ._feddyn import STATE as FEDDYN_STATE
 from ._frameworks import Framework, Tensors, code, is_keras, of_model
 from ._scaffold import CONTROL, STATE, Control, unwrapped
 from ._task import Task, say
@@ -50,14 +52,14 @@ def commit_weights(model: Any, optimizer: Optional[Any] = None) -> None:
 
     Args:
         model: as for `load_weights`.
-        optimizer: what `create_optimizer` gave; with SCAFFOLD it is needed, and the control variates go along. A
+        optimizer: what `create_optimizer` gave; with SCAFFOLD, whose control variates go along, and FedDyn it is needed. A
             Keras model that was compiled with it need not pass it.
 
     Worker 0 commits, others do nothing; nor does an evaluation.
 
     Raises:
         NotFinite: a tensor holds NaN or infinity. WrongShape: the model is not the one that was loaded. Both name the
-        tensor. CommittedTwice: weights were committed before. OptimizerError: the job's optimizer is SCAFFOLD and
+        tensor. CommittedTwice: weights were committed before. OptimizerError: the job's optimizer is SCAFFOLD or FedDyn and
         `optimizer` is missing or another one. NotInTask: outside a task.
     """
     task = Task.current("commit_weights")
@@ -78,7 +80,8 @@ def commit_weights(model: Any, optimizer: Optional[Any] = None) -> None:
             if code(tensor) != base.get_slice(name).get_dtype():
                 tensors[name] = framework.like(tensor, base.get_tensor(name))
         if control:
-            _commit_control(task, framework, control, tensors, base)
+            feddyn = (task.optimizer() or {}).get("name") == "feddyn"
+            (_commit_drift if feddyn else _commit_control)(task, framework, control, tensors, base)
         with task.replacing("weights.safetensors") as path:
             framework.save(tensors, path)
 
@@ -152,15 +155,16 @@ def _some(names: list[str]) -> str:
 
 
 def _control(task: Task, model: Any, optimizer: Any) -> Optional[Control]:
-    """What SCAFFOLD has counted; None where the job's optimizer is another."""
-    if (task.optimizer() or {}).get("name") != "scaffold":
+    """What SCAFFOLD or FedDyn has counted; None where the job's optimizer is another."""
+    called = {"scaffold": "SCAFFOLD", "feddyn": "FedDyn"}.get((task.optimizer() or {}).get("name", ""))
+    if called is None:
         return None
     given = optimizer if optimizer is not None else getattr(model, "optimizer", None) if is_keras(model) else None
     control = getattr(unwrapped(given), "nsfl_control", None)
     if not isinstance(control, Control):
         what = "no optimizer" if given is None else f"a {type(given).__name__}"
         raise OptimizerError(
-            f"commit_weights was given {what}, but the job's optimizer is SCAFFOLD: train with "
+            f"commit_weights was given {what}, but the job's optimizer is {called}: train with "
             "optimizer = nsfl.create_optimizer(...) and call nsfl.commit_weights(model, optimizer)"
         )
     return control
@@ -189,13 +193,30 @@ def _commit_control(task: Task, framework: Framework, control: Control, tensors:
         framework.save(own, path)
 
 
+def _commit_drift(task: Task, framework: Framework, control: Control, tensors: Tensors, base: Any) -> None:
+    """Writes FedDyn's new h_i of what was trained to out/state/; of the rest it stays."""
+    steps, alpha = control.steps(), float((task.optimizer() or {}).get("alpha", ALPHA))
+    kept = opened(task.folder / FEDDYN_STATE, framework) if (task.folder / FEDDYN_STATE).exists() else None
+    own: Tensors = {}
+    for name in tensors:
+        x = base.get_tensor(name)
+        if name in steps:
+            # h_i⁺ = h_i − α(y − x)
+            own[name] = framework.like(_kept(kept, name, x) - alpha * (tensors[name] - x), x)
+        elif kept is not None and name in kept.keys():
+            own[name] = _kept(kept, name, x)
+    if own:
+        with task.replacing(FEDDYN_STATE) as path:
+            framework.save(own, path)
+
+
 def _kept(kept: Any, name: str, x: Any) -> Any:
-    """The client's control variate of a tensor from the round before; zeros where there is none."""
+    """What the client kept of a tensor in the round before; zeros where there is none."""
     if kept is None or name not in kept.keys():
         return x * 0
     found, expected = list(kept.get_slice(name).get_shape()), list(x.shape)
     if found != expected:
-        raise BadTask(f"the kept control variate {name!r} has shape {found}, the model {expected}: it is another job's")
+        raise BadTask(f"what was kept of {name!r} has shape {found}, the model {expected}: it is another job's")
     return kept.get_tensor(name)
 
 

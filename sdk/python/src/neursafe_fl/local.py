@@ -19,8 +19,11 @@ from typing import Any, Optional
 
 import numpy as np
 
+from ._feddyn import STATE as FEDDYN_STATE
 from ._scaffold import CONTROL, STATE
 
+#: what optimizers keep
+_STATES = (STATE, FEDDYN_STATE)
 _TYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "<u1",
@@ -74,7 +77,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--runtime", choices=["pytorch", "tensorflow"], help="by default what the script imports")
     parser.add_argument("--parameters", metavar="JSON", help="what get_parameters gives")
     parser.add_argument("--file", **pair, help="a file for get_file; may be repeated")  # type: ignore[arg-type]
-    parser.add_argument("--state", metavar="FOLDER", help="keeps SCAFFOLD's control variate from one run to the next")
+    parser.add_argument("--state", metavar="FOLDER", help="keeps what SCAFFOLD and FedDyn keep from one run to the next")
     parser.add_argument("--workspace", metavar="FOLDER", help="use and keep this folder; it must be new or empty")
     parser.add_argument("--round", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
@@ -98,7 +101,7 @@ def _prepare(folder: Path, arguments: argparse.Namespace) -> dict[str, str]:
         (folder / name).mkdir(parents=True)
     optimizer = _json(arguments.optimizer, "--optimizer")
     if optimizer is not None and not isinstance(optimizer.get("name"), str):
-        raise _Wrong("--optimizer needs a name: fedprox or scaffold")
+        raise _Wrong("--optimizer needs a name, such as fedprox")
     datasets = {name: str(path) for name, path in map(_pair, arguments.dataset)}
     for name, path in map(_pair, arguments.file):
         shutil.copyfile(path, folder / "in/files" / name)
@@ -107,8 +110,9 @@ def _prepare(folder: Path, arguments: argparse.Namespace) -> dict[str, str]:
         _write(folder / "in/parameters.json", parameters)
     if arguments.base:
         _lay_base(Path(arguments.base), folder / "base.safetensors", optimizer)
-    if arguments.state and (Path(arguments.state) / Path(STATE).name).exists():
-        shutil.copyfile(Path(arguments.state) / Path(STATE).name, folder / STATE)
+    for state in _STATES:
+        if arguments.state and (Path(arguments.state) / Path(state).name).exists():
+            shutil.copyfile(Path(arguments.state) / Path(state).name, folder / state)
     runtime = arguments.runtime or _runtime(Path(arguments.script))
     task = {
         "version": 1, "mode": arguments.mode, "job": "default/local", "run": 1, "round": arguments.round, "attempt": 1,
@@ -179,8 +183,9 @@ def _show(folder: Path) -> None:
                 print(f"{label:<12} {key} = {json.dumps(value)[:100]}")
     for path in sorted((out / "files").iterdir()):
         print(f"{'file':<12} {path.name} ({_size(path.stat().st_size)})")
-    if (out / STATE).exists():
-        print(f"{'state':<12} {Path(STATE).name} ({_size((out / STATE).stat().st_size)}), kept at the client")
+    for state in (out / state for state in _STATES):
+        if state.exists():
+            print(f"{'state':<12} {state.name} ({_size(state.stat().st_size)}), kept at the client")
 
 
 def _show_weights(base: Path, weights: Path) -> None:
@@ -227,9 +232,10 @@ def _floats(kind: str, array: Any) -> Any:
 
 def _keep_state(folder: Path, state: Path, failure: Optional[str]) -> None:
     """As a client does when its update was accepted."""
-    if failure is None and (folder / "out" / STATE).exists():
-        state.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / "out" / STATE, state / Path(STATE).name)
+    for new in (folder / "out" / name for name in _STATES):
+        if failure is None and new.exists():
+            state.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(new, state / new.name)
 
 
 def _pair(text: str) -> tuple[str, Path]:

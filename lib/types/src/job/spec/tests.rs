@@ -57,8 +57,17 @@ fn each_bad_field_is_named_with_its_path() {
         (&["clients"], j(r#"["a","a"]"#), "clients[1]", "twice"),
         (&["aggregator"], j(r#"{"name":" "}"#), "aggregator.name", "must not be empty"),
         (&["aggregator"], j(r#"{"name":"krum","params":[]}"#), "aggregator.params", "map"),
-        (&["optimizer"], j(r#"{"name":"fedprox"}"#), "optimizer", "runtime builtin"),
-        (&["optimizer"], j(r#"{"name":"dp-sgd"}"#), "optimizer.name", "fedprox, scaffold"),
+        (&["optimizer"], j(r#"{"name":"lars"}"#), "optimizer.name", "fedprox, pgd, scaffold, feddyn, dp_sgd, dp_adam"),
+        (&["optimizer"], j(r#"{"name":"feddyn","alpha":0}"#), "optimizer.alpha", "> 0"),
+        (&["optimizer"], j(r#"{"name":"feddyn","mu":1}"#), "optimizer.mu", "allowed: alpha, learning_rate"),
+        (&["optimizer"], j(r#"{"name":"dp_sgd","clip":0}"#), "optimizer.clip", "> 0"),
+        (
+            &["optimizer"],
+            j(r#"{"name":"dp_adam","params":{"noise_multiplier":-1}}"#),
+            "optimizer.params.noise_multiplier",
+            "≥ 0",
+        ),
+        (&["optimizer"], j(r#"{"name":"dp_sgd","batch_size":0.5}"#), "optimizer.batch_size", "≥ 1"),
         (&["optimizer"], j(r#"{"mu":1}"#), "optimizer.name", "missing"),
         (&["optimizer"], j(r#"{"name":"fedprox","mu":-1}"#), "optimizer.mu", "≥ 0"),
         (&["optimizer"], j(r#"{"name":"fedprox","params":{"nu":1}}"#), "optimizer.params.nu", "mu, learning_rate"),
@@ -128,6 +137,35 @@ fn an_optimizer_is_sent_with_what_the_job_sets_and_its_default() {
     assert_eq!(sent(serde_json::json!({"name": "FedProx"})), r#"{"name":"fedprox","mu":0.6}"#);
     let scaffold = serde_json::json!({"name": "scaffold", "params": {"batch_size": 32}, "learning_rate": 0.1});
     assert_eq!(sent(scaffold), r#"{"name":"scaffold","learning_rate":0.1,"batch_size":32}"#);
+    let private = r#"{"name":"dp_sgd","clip":1.0,"noise_multiplier":1.0,"batch_size":8}"#;
+    assert_eq!(sent(serde_json::json!({"name": "DP-SGD", "batch_size": 8})), private);
+    assert_eq!(sent(serde_json::json!({"name": "pgd"})), r#"{"name":"pgd","mu":0.01}"#);
+    assert_eq!(sent(serde_json::json!({"name": "feddyn"})), r#"{"name":"feddyn","alpha":0.01}"#);
+    for name in ["fedprox", "pgd", "scaffold", "feddyn", "dp_sgd", "dp_adam"] {
+        let spec = OptimizerSpec::from_json(&serde_json::json!({"name": name, "learning_rate": 0.5})).unwrap();
+        assert_eq!(spec.learning_rate(), Some(0.5));
+        assert_eq!(OptimizerSpec::from_json(&spec.to_json()).unwrap(), spec, "what is sent reads the same");
+    }
+}
+
+#[test]
+fn an_optimizer_that_the_runtime_or_the_task_cannot_use_is_refused() {
+    let with = |runtime: &str, entry: &str, name: &str| {
+        let mut doc = minimal();
+        (doc["runtime"], doc["task_entry"], doc["model_path"]) = (runtime.into(), entry.into(), "m".into());
+        doc["optimizer"] = serde_json::json!({"name": name});
+        parse(&doc).map(|spec| spec.optimizer.is_some()).map_err(|e| (e.field.clone(), e.problem.clone(), e.code))
+    };
+    for name in ["fedprox", "pgd", "scaffold", "feddyn", "dp_sgd", "dp_adam"] {
+        assert_eq!(with("builtin", "classifier", name), Ok(true));
+        assert_eq!(with("pytorch", "t", name), Ok(true));
+        let (field, problem, code) = with("builtin", "echo", name).unwrap_err();
+        assert_eq!((field.as_str(), code), ("optimizer", Code::Unsupported));
+        assert!(problem.contains("echo"), "{problem}");
+        assert_eq!(with("keras", "t", name).is_ok(), !name.starts_with("dp_"), "{name}");
+        assert_eq!(with("torchscript", "t", name).is_ok(), ["fedprox", "scaffold"].contains(&name), "{name}");
+    }
+    assert!(with("keras", "t", "dp_sgd").unwrap_err().1.starts_with("'dp_sgd' with runtime tensorflow"));
 }
 
 #[test]
