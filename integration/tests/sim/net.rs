@@ -21,6 +21,9 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// A connection that lost a frame goes on for so long. It does not live with that for ever: TCP gives nothing up and lives.
+const LOSS_ENDS: Duration = Duration::from_secs(10);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
     Up,
@@ -215,10 +218,17 @@ impl Connection {
         Receiver { pipe, connection: Arc::clone(self), way, to }.into_stream()
     }
 
-    fn send<T: Item>(&self, net: &Inner, way: Way, item: T, pipe: &Pipe<T>) {
+    fn send<T: Item>(self: &Arc<Self>, net: &Inner, way: Way, item: T, pipe: &Pipe<T>) {
         item.leaves(net, self.client(), way);
         let weather = net.weather(self.client());
         if T::MAY_BE_LOST && net.dice.per_mille(weather.lost) {
+            let connection = Arc::downgrade(self);
+            tokio::spawn(async move {
+                tokio::time::sleep(LOSS_ENDS).await;
+                if let Some(connection) = connection.upgrade() {
+                    connection.break_off();
+                }
+            });
             return net.trace.note(format_args!(
                 "{} {way:?} #{} lost: {}",
                 self.client(),
