@@ -3,6 +3,10 @@
 //! live on with nothing left of it.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+#[path = "scripts/evaluations.rs"]
+mod evaluations;
+#[path = "scripts/told.rs"]
+mod told;
 #[path = "scripts/ways.rs"]
 mod ways;
 
@@ -29,15 +33,22 @@ fn package() -> PathBuf {
 
 impl Sites {
     fn start() -> Self {
+        Self::with_policy("")
+    }
+
+    /// Client c1 takes only what this policy lets it.
+    fn with_policy(policy: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("policy.toml"), policy).unwrap();
         let site = |number: usize, more: &str| {
             let lines = format!("runtimes = ['pytorch']\nmax_tasks = 4\nresource.memory_mb = 4000\n{more}");
             (number, lines)
         };
         let limits = format!(
             "scripts.quota_mb = {QUOTA_MB}\nscripts.unpacked_mb = {UNPACKED_MB}\nscripts.grace_ms = 1000\n\
-             tasks.missing = {:?}\n",
-            folder.path().join("site.json")
+             tasks.missing = {:?}\npolicy = {:?}\n",
+            folder.path().join("site.json"),
+            folder.path().join("policy.toml"),
         );
         let tasks: String = ["missing", "unconfigured"]
             .iter()

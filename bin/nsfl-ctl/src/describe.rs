@@ -46,7 +46,7 @@ pub(crate) fn logs(rest: &Rest, args: &LogsJob) -> Result<(), Fault> {
     };
     for number in numbers {
         let round = detail(rest, &path, number)?;
-        result(&failures_of_rounds(&round))?;
+        result(&failures_of_rounds(&round, |_| true))?;
         for member in round.members.iter().filter(|member| wanted(args, member)) {
             result(&printed(number, member))?;
         }
@@ -66,13 +66,21 @@ fn follow(rest: &Rest, args: &LogsJob, path: &str, mut after: u64) -> Result<(),
                 return Ok(());
             }
             after = after.max(sent.id.unwrap_or_default());
-            if !matches!(sent.kind.as_str(), "task-failed" | "update-refused") {
+            let of_round = sent.kind == "round-closed";
+            if !of_round && !matches!(sent.kind.as_str(), "task-failed" | "update-refused") {
                 continue;
             }
             let Ok(event) = serde_json::from_str::<Event>(&sent.data) else { continue };
             let field = |name: &str| event.fields[name].as_u64().and_then(|number| u32::try_from(number).ok());
             let (Some(round), Some(attempt)) = (field("round"), field("attempt")) else { continue };
             if args.round.is_some_and(|asked| asked != round) {
+                continue;
+            }
+            if of_round {
+                if event.fields["outcome"] == "failed" {
+                    let this = |of: &Round| of.attempt == attempt && event.fields["kind"] == json!(of.kind);
+                    result(&failures_of_rounds(&detail(rest, path, round)?, this))?;
+                }
                 continue;
             }
             let of = |member: &&Member| {
@@ -111,9 +119,9 @@ fn printed(round: u32, member: &Member) -> String {
     format!("==> {head}: {why}\n{}", caused(member.cause.as_ref(), ""))
 }
 
-/// Of attempts that failed on the server.
-fn failures_of_rounds(round: &RoundDetail) -> String {
-    let failed = round.attempts.iter().filter(|attempt| attempt.cause.is_some());
+/// Of those attempts that failed on the server: what the job's extender has printed, and its traceback.
+fn failures_of_rounds(round: &RoundDetail, wanted: impl Fn(&Round) -> bool) -> String {
+    let failed = round.attempts.iter().filter(|attempt| attempt.cause.is_some() && wanted(attempt));
     let text = |attempt: &Round| {
         let head = format!("round {} {}, attempt {}", attempt.round, kind(attempt.kind), attempt.attempt);
         format!("==> {head}: {}\n{}", attempt.reason, caused(attempt.cause.as_ref(), ""))

@@ -169,6 +169,37 @@ fn logs_are_those_of_failed_tasks_and_followed_to_the_jobs_end() {
     served.join().unwrap();
 }
 
+/// The first attempt failed in the extender, the second too.
+const EXTENDER_DETAIL: &str = r#"{"run":1,"attempts":[
+    {"round":1,"attempt":1,"kind":"train","state":"failed","reason":"ValueError: first","opened":"2026-01-02T03:04:05Z",
+     "closed":null,"cohort":1,"accepted":1,"metrics":{},"model":null,"cause":{"log":"earlier"}},
+    {"round":1,"attempt":2,"kind":"train","state":"failed","reason":"ValueError: too few","opened":"2026-01-02T03:04:05Z",
+     "closed":null,"cohort":1,"accepted":1,"metrics":{},"model":null,
+     "cause":{"traceback":"  File \"mine.py\"\nValueError: too few","log":"so far"}}],
+    "members":[]}"#;
+
+#[test]
+fn an_extender_that_fails_is_told_to_who_follows_the_logs() {
+    let folder = tempfile::tempdir().unwrap();
+    let closed = |id, attempt: u32, outcome: &str| {
+        let fields = format!(r#"{{"round":1,"attempt":{attempt},"kind":"train","outcome":"{outcome}"}}"#);
+        event(id, "round-closed", &fields)
+    };
+    let events = closed(5, 2, "failed") + &closed(6, 3, "complete") + "event: end\ndata: {\"state\":\"FINISHED\"}\n\n";
+    let (url, served) = serve(vec![
+        Step("GET /api/v1/namespaces/default/jobs/digits/events?limit=0", json(200, r#"{"events":[],"last":4}"#)),
+        Step("GET /api/v1/namespaces/default/jobs/digits/rounds", json(200, r#"{"run":1,"rounds":[],"current":null}"#)),
+        Step("GET /api/v1/namespaces/default/jobs/digits/events?after=4&until_end=true", stream(&events)),
+        Step("GET /api/v1/namespaces/default/jobs/digits/rounds/1", json(200, EXTENDER_DETAIL)),
+    ]);
+    let output = ctl(folder.path(), &url, "logs job default digits --follow");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let expected = "==> round 1 train, attempt 2: ValueError: too few\n  File \"mine.py\"\nValueError: too few\n\
+                    last lines:\n  so far\n";
+    assert_eq!(text(&output.stdout), expected);
+    served.join().unwrap();
+}
+
 #[test]
 fn every_kind_of_failure_has_its_exit_code_and_says_why() {
     let folder = tempfile::tempdir().unwrap();

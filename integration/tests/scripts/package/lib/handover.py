@@ -35,3 +35,10 @@ def fail(code, reason, traceback):
     """What the SDK writes when it refuses something."""
     with open(FOLDER + "/out/error.json", "w") as file:
         json.dump({"code": code, "reason": reason, "traceback": traceback}, file)
+
+
+def progress(done, message, metrics):
+    """Tells how far it is, as the SDK does: a file that is there whole or not at all."""
+    with open(FOLDER + "/out/progress.part", "w") as file:
+        json.dump({"done": done, "message": message, "metrics": metrics}, file)
+    os.rename(FOLDER + "/out/progress.part", FOLDER + "/out/progress.json")

@@ -61,6 +61,15 @@ def deaf():
         time.sleep(1)
 
 
+def progress():
+    step = 0
+    while not os.path.exists(f"{handover.FOLDER}/go"):
+        step += 1
+        handover.progress(0.4, f"step {step}", {"loss": 0.5})
+        time.sleep(0.1)
+    handover.commit()
+
+
 def nothing():
     pass
 
