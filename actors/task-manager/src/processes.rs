@@ -19,7 +19,7 @@ use nsfl_messages::wire::{Scripts, TaskOrder};
 use nsfl_package::{Limits, check_name};
 use nsfl_trainer::TrainerCommand;
 use nsfl_trainer::launch::Launcher;
-use nsfl_trainer::script::{self, Program};
+use nsfl_trainer::script::{self, Program, TaskFolder};
 use nsfl_types::{BlobRef, Code, Refusal, Runtime, TaskKey};
 use nsfl_workflow::{Outcome, UpdateRef};
 use packages::Packages;
@@ -119,11 +119,25 @@ impl Processes {
         match task.work.runtime {
             Runtime::Builtin => {
                 let described = native::describe(task, &task.work.task_entry, parameters(&task.work)?)?;
+                if task.work.optimizer.is_some() {
+                    self.give_state(task).await?;
+                }
                 native::run(&self.config.builtin, task, described).await
             }
             Runtime::Torchscript => torchscript::run(self, task).await,
             Runtime::Pytorch | Runtime::Tensorflow => scripted::run(self, task).await,
         }
+    }
+
+    /// Puts what was kept for this job into the folder of a builtin trainer.
+    async fn give_state(&self, task: &Assignment) -> Result<(), Refusal> {
+        let (kept, key, folder) = (self.kept.clone(), task.key.clone(), TaskFolder::at(&task.folder));
+        let given = blocking(move || {
+            std::fs::create_dir_all(folder.new_state())?;
+            std::fs::create_dir_all(folder.state())?;
+            kept.give(&key, &folder.state())
+        });
+        given.await?.map_err(|e| not_started("the task's folder was not filled", &e))
     }
 
     /// What the task configuration says, from the package that came with the job or from this client.

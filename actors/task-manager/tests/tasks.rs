@@ -49,6 +49,23 @@ async fn an_evaluation_reports_metrics_without_a_blob() {
 }
 
 #[tokio::test]
+async fn a_builtin_task_with_an_optimizer_finds_what_the_last_accepted_one_kept() {
+    let trains = TRAINS
+        .replace("cp ", "cat state/n 2>/dev/null > n; echo $(($(cat n) + 1)) > out/state/n; cp n ../../seen; cp ");
+    let mut world = world(&trains).await;
+    let optimizer = Some(r#"{"name":"scaffold"}"#.to_owned());
+    for (round, accepted, seen) in [(1, true, ""), (2, false, "1"), (3, true, "1"), (4, true, "2")] {
+        let order = TaskOrder { optimizer: optimizer.clone(), ..order(&train(round), world.base) };
+        world.command(&TaskCommand::Run(order.into())).await;
+        world.done(&train(round)).await;
+        assert_eq!(std::fs::read_to_string(world.path("seen")).unwrap().trim(), seen, "round {round}");
+        let refused = TaskCommand::Refuse { key: train(round), code: Code::Late, reason: String::new() };
+        world.command(&if accepted { TaskCommand::Ack { key: train(round) } } else { refused }).await;
+        world.until_nothing_is_held(&[]).await;
+    }
+}
+
+#[tokio::test]
 async fn a_base_that_is_still_held_is_not_fetched_again() {
     let mut world = world(TRAINS).await;
     for task in [train(1), key(1, TaskKind::Evaluate), train(2)] {

@@ -1,4 +1,4 @@
-//! What scripts keep between rounds, such as SCAFFOLD's control variates: per job and run, made by the last task whose
+//! What tasks keep between rounds, such as SCAFFOLD's control variates: per job and run, made by the last task whose
 //! update the server has accepted.
 
 use super::blocking;
@@ -39,8 +39,8 @@ impl Kept {
         let name = (key.round, key.attempt);
         match blocking(move || keep(&of, name, &new)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(task = %key, %error, "state of a script not kept"),
-            Err(error) => tracing::warn!(task = %key, %error, "state of a script not kept"),
+            Ok(Err(error)) => tracing::warn!(task = %key, %error, "state of a task not kept"),
+            Err(error) => tracing::warn!(task = %key, %error, "state of a task not kept"),
         }
     }
 
@@ -108,7 +108,7 @@ fn sweep(folder: &Path, idle: Duration, depth: usize) {
         }
         let used = entry.metadata().and_then(|meta| meta.modified());
         if used.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|unused| unused > idle)) {
-            tracing::info!(folder = %entry.path().display(), "state of a script removed, unused for long");
+            tracing::info!(folder = %entry.path().display(), "state of a task removed, unused for long");
             let _ = fs::remove_dir_all(entry.path());
         }
     }

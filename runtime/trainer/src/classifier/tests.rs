@@ -139,7 +139,7 @@ fn scaffold_sends_the_change_of_its_control_variate_and_finds_it_again() {
     let evaluate = task(dir.path(), Work::Evaluate { base: dir.path().join("base") }, 1, &once);
     let scaffold = serde_json::from_str(r#"{"name": "scaffold"}"#).unwrap();
     run(&TrainerTask { optimizer: Some(scaffold), ..evaluate.clone() }).unwrap();
-    assert_eq!(run(&evaluate).unwrap_err().code(), Code::WrongShape);
+    assert_eq!(run(&evaluate).unwrap_err().code(), Code::WrongNames);
 }
 
 #[test]
