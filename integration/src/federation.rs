@@ -175,8 +175,16 @@ impl Federation {
     /// # Errors
     /// It did not start.
     pub fn restart_server_with(&mut self, env: Env<'_>) -> anyhow::Result<()> {
-        self.server = launch(&self.program, self.folder.path(), Place::Server, env)?;
+        self.server = self.launch(Place::Server, env)?;
         Ok(())
+    }
+
+    /// Starts a process that is configured, beside whatever runs.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub fn launch(&self, place: Place, env: Env<'_>) -> anyhow::Result<Node> {
+        launch(&self.program, self.folder.path(), place, env)
     }
 
     /// Starts client `number` (again), with its own certificate and folder.
@@ -212,7 +220,7 @@ impl Federation {
             );
             std::fs::write(&file, config)?;
         }
-        let start = || launch(&self.program, dir, Place::Client(number), env);
+        let start = || self.launch(Place::Client(number), env);
         match &self.options.far {
             Some((far, hosts)) if *far == number => hosts.far_away(start)?,
             _ => start(),
@@ -271,6 +279,16 @@ pub fn echo_job(id: &str, clients: usize, rounds: u32, megabytes: f64) -> Value 
         },
         "parameters": {"size_mb": megabytes, "seed": 7},
     })
+}
+
+/// A model of one tensor `w` of three numbers.
+#[must_use]
+pub fn model_of(values: [f32; 3]) -> Vec<u8> {
+    let head = json!({"w": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}}).to_string();
+    let mut file = (head.len() as u64).to_le_bytes().to_vec();
+    file.extend(head.as_bytes());
+    file.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    file
 }
 
 fn launch(program: &Path, dir: &Path, place: Place, env: Env<'_>) -> anyhow::Result<Node> {

@@ -13,8 +13,8 @@ mod small_disk;
 mod until;
 
 pub use commands::{ctl, fsck, node, said};
-pub use federation::{Env, Federation, Options, Place, digits_job, echo_job};
-pub use node::{Fate, Launch, Node, Signal, binary};
+pub use federation::{Env, Federation, Options, Place, digits_job, echo_job, model_of};
+pub use node::{FREEZE, Fate, Launch, Node, Signal, binary};
 pub use rest::{Answer, Event, Rest};
 pub use small_disk::SmallDisk;
-pub use until::{SOON, is_there, trainer, until};
+pub use until::{SOON, children, is_there, trainer, until};

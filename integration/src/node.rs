@@ -5,7 +5,15 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+/// How long a process that a fault point has frozen stays so.
+pub const FREEZE: Duration = Duration::from_secs(5);
+/// Between two looks at a process that is not ready yet.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// What to send a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +47,8 @@ pub struct Node {
     _tether: Option<ChildStdin>,
     /// The line it printed when it was ready.
     pub ready: Value,
+    /// A fault point froze it before it was ready; it went on after `FREEZE`.
+    pub was_frozen: bool,
     /// Its log.
     pub log: PathBuf,
 }
@@ -81,7 +91,7 @@ impl Node {
         Self::launch(&Launch { program: &binary("nsfl-node")?, role, config, log, env: &[] })
     }
 
-    /// Starts any build of a node and waits until it is ready.
+    /// Starts any build of a node and waits until it is ready. One that freezes on the way goes on after `FREEZE`.
     ///
     /// # Errors
     /// It ended instead; the error carries the exit status and the end of its log.
@@ -97,16 +107,39 @@ impl Node {
             .stderr(output)
             .spawn()?;
         let stdout = child.stdout.take().context("standard output is piped")?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
+        let tether = child.stdin.take();
+        let mut node = Self { child, _tether: tether, ready: Value::Null, was_frozen: false, log: log.to_owned() };
+        let line = node.first_line(stdout)?;
         if line.is_empty() {
-            let status = child.wait()?;
+            let status = node.wait()?;
             let text = std::fs::read_to_string(log).unwrap_or_default();
             let end = text.lines().rev().take(5).collect::<Vec<_>>().join(" | ");
             bail!("{role} ended at its start with {status}: {end}");
         }
-        let tether = child.stdin.take();
-        Ok(Self { child, _tether: tether, ready: serde_json::from_str(&line)?, log: log.to_owned() })
+        node.ready = serde_json::from_str(&line)?;
+        Ok(node)
+    }
+
+    /// Empty when it has ended without one.
+    fn first_line(&mut self, stdout: ChildStdout) -> anyhow::Result<String> {
+        let (sender, read) = channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            let result = BufReader::new(stdout).read_line(&mut line);
+            sender.send(result.map(|_| line))
+        });
+        loop {
+            match read.recv_timeout(GLANCE) {
+                Ok(line) => return Ok(line?),
+                Err(RecvTimeoutError::Disconnected) => bail!("nobody reads its standard output"),
+                Err(RecvTimeoutError::Timeout) if self.fate()? == Fate::Frozen => {
+                    thread::sleep(FREEZE);
+                    self.was_frozen = true;
+                    self.signal(Signal::Continue)?;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 
     /// Its process id.

@@ -30,7 +30,9 @@ pub fn trainer(client: u32) -> Option<u32> {
     children(client).into_iter().find(is_one)
 }
 
-fn children(parent: u32) -> Vec<u32> {
+/// The processes it has started and not waited for.
+#[must_use]
+pub fn children(parent: u32) -> Vec<u32> {
     let threads = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()

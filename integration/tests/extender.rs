@@ -2,7 +2,7 @@
 //! fails, the round has failed with its traceback, and other jobs do not notice.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use nsfl_integration::{Federation, Options, ctl};
+use nsfl_integration::{Federation, Options, ctl, model_of};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ impl Site {
         };
         file("scripts/train.py", SCRIPT.as_bytes());
         file("scripts/task.json", br#"{"script_path": ".", "train": {"command": "python3", "entry": "train.py"}}"#);
-        file("model.safetensors", &weights(0.0));
+        file("model.safetensors", &model_of([0.0; 3]));
         file("good/extender.py", EXTENDER.as_bytes());
         file("bad/extender.py", FAILS.as_bytes());
         site
@@ -109,14 +109,6 @@ impl Site {
 }
 
 /// A model of one tensor `w` of three equal numbers.
-fn weights(value: f32) -> Vec<u8> {
-    let head = json!({"w": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}}).to_string();
-    let mut file = (head.len() as u64).to_le_bytes().to_vec();
-    file.extend(head.as_bytes());
-    file.extend([value; 3].iter().flat_map(|value| value.to_le_bytes()));
-    file
-}
-
 #[test]
 fn an_extender_talks_with_the_scripts_of_the_sites_and_decides_the_model() {
     let site = Site::start();

@@ -10,16 +10,12 @@ mod told;
 #[path = "scripts/ways.rs"]
 mod ways;
 
-use nsfl_integration::{Fate, Federation, Options, Place, binary};
+use nsfl_integration::{Fate, Federation, Options, Place, binary, children, model_of, until};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 use ways::{QUOTA_MB, UNPACKED_MB, WAYS, Way};
-
-/// A guard against hanging, not a measurement.
-const SOON: Duration = Duration::from_secs(30);
 
 /// Two sites and their server.
 struct Sites {
@@ -63,7 +59,7 @@ impl Sites {
         };
         let mut sites = Self { federation: Federation::start(&options).unwrap(), folder };
         sites.write("site.json", br#"{"script_path": ".", "train": {"command": "python3", "entry": "gone.py"}}"#);
-        sites.write("model.safetensors", &model());
+        sites.write("model.safetensors", &model_of([1.0, 2.0, 3.0]));
         for number in [1, 2] {
             let path = sites.programs(number);
             let client = sites.federation.client_with(number, &[("PATH", path)]).unwrap();
@@ -132,27 +128,9 @@ impl Sites {
     fn clients_live_and_have_no_children(&self) {
         for client in &self.federation.clients {
             assert_eq!(client.fate().unwrap(), Fate::Runs);
-            let begun = Instant::now();
-            while !children(client.pid()).is_empty() {
-                assert!(begun.elapsed() < SOON, "{:?} are left", children(client.pid()));
-            }
+            until("a client without children", || children(client.pid()).is_empty().then_some(()));
         }
     }
-}
-
-/// One tensor `w` of three numbers.
-fn model() -> Vec<u8> {
-    let head = json!({"w": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}}).to_string();
-    let mut file = (head.len() as u64).to_le_bytes().to_vec();
-    file.extend(head.as_bytes());
-    file.extend([1.0_f32, 2.0, 3.0].iter().flat_map(|value| value.to_le_bytes()));
-    file
-}
-
-fn children(parent: u32) -> Vec<String> {
-    let threads = fs::read_dir(format!("/proc/{parent}/task")).unwrap().flatten();
-    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 fn of_client<'a>(members: &'a Value, client: &str) -> &'a Value {
@@ -269,7 +247,7 @@ fn a_package_that_leaves_its_folder_or_is_a_bomb_fails_its_job_before_a_client_i
         let answer = rest.put_bytes(&format!("/namespaces/default/files/{path}"), bytes).unwrap();
         assert!(answer.status < 300, "{answer:?}");
     };
-    put("models/model.safetensors", &model());
+    put("models/model.safetensors", &model_of([1.0, 2.0, 3.0]));
     for (name, zip, reason) in &packages {
         put(&format!("scripts/{name}.zip"), zip);
         sites.federation.submit(&job(name, "task.json")).unwrap();

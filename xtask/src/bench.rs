@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what the platform costs, measured on processes of the release build. Judges nothing; what was
 //! measured where is in docs/performance.md.
 
+mod durable;
 pub(crate) mod federation;
 mod process;
 mod report;
@@ -15,6 +16,8 @@ use std::process::Command;
 pub(crate) enum Bench {
     /// Rounds without training: a server and clients as processes on this machine, mutual TLS, everything durable.
     Rounds(RoundsArgs),
+    /// The same rounds with and without fsync, by turns.
+    Durable(DurableArgs),
     /// A link beside a bare gRPC stream: messages and calls a second, latencies, a peer that stops reading.
     Link,
     /// A script's task on its client, beside the script: time and peak memory.
@@ -43,9 +46,29 @@ pub(crate) struct RoundsArgs {
     pub(crate) program: Option<PathBuf>,
 }
 
+#[derive(Args)]
+pub(crate) struct DurableArgs {
+    /// Sizes of the model, in 10^6 bytes.
+    #[arg(long, value_delimiter = ',', default_value = "1,10")]
+    pub(crate) models: Vec<f64>,
+    /// Numbers of clients.
+    #[arg(long, value_delimiter = ',', default_value = "4,16")]
+    pub(crate) clients: Vec<u32>,
+    /// Rounds of each turn; the first is left out of the figures.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    pub(crate) rounds: u32,
+    /// Turns with and without.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) turns: u32,
+    /// One JSON object a line instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::Rounds(args) => rounds::run(&args),
+        Bench::Durable(args) => durable::run(&args),
         Bench::Link => cargo(&["bench", "-p", "nsfl-transport", "--bench", "link"]),
         Bench::Task => cargo(&["bench", "-p", "nsfl-task-manager", "--bench", "task"]),
     }

@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: every check in order, each timed, all of them run even when one fails; the tests' closing line last.
 
-use crate::{example, layers, metadata, python, sim, tidy, torch};
+use crate::{example, layers, metadata, orphans, python, sim, tidy, torch};
 use anyhow::{Context, Result, bail, ensure};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -87,7 +87,9 @@ fn tests(only: &[String]) -> Result<Tests> {
         args.push("--".to_owned());
     }
     args.extend(filters);
+    let before = orphans::now();
     let (lines, done) = echoed("cargo", &args)?;
+    let done = done.and_then(|()| orphans::none_but(&before));
     let closing = if with_nextest { nextest_closing(&lines) } else { libtest_closing(&lines) };
     Ok(Tests { closing: closing.unwrap_or_else(|| "no test ran".to_owned()), done })
 }

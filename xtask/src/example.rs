@@ -180,7 +180,7 @@ fn trained(
         environment: variables(environment)?,
         clients: clients.iter().map(|data| client(example, environment, data, &package, &programs.trainer)).collect(),
     };
-    let federation = Federation::start_with(&programs.node, dir, &settings)?;
+    let federation = Federation::start(&programs.node, dir, &settings)?;
     let job = dir.join("job.json");
     std::fs::write(&job, serde_json::to_vec_pretty(&document(example, args)?)?)?;
     let server = federation.api.trim_end_matches("/api/v1");

@@ -8,6 +8,7 @@ mod example;
 mod faults;
 mod layers;
 mod metadata;
+mod orphans;
 mod python;
 mod sim;
 mod tidy;

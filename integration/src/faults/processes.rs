@@ -3,13 +3,10 @@
 use super::scripted::{self, start};
 use super::story::Story;
 use super::{Ground, Outcome, Row};
-use crate::{Fate, Federation, Options, Place, Signal, digits_job};
+use crate::{FREEZE, Fate, Federation, Options, Place, Signal, digits_job};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use std::time::Duration;
 
-/// How long SIGSTOP lasts.
-const FREEZE: Duration = Duration::from_secs(5);
 const HOUR_MS: i64 = 3_600_000;
 
 /// The points of the server, with the step of the workflow each belongs to.
@@ -51,6 +48,8 @@ const SCRIPTED: &[(u8, &str, &[&str])] =
 /// Those of its clients that matter for what scripts keep.
 const KEEPING: &[(u8, &str, &[&str])] =
     &[(8, "executor/Running", RECORD), (9, "executor/Offering", RECORD), (10, "executor/Ended", RECORD)];
+/// Those of the server that only a job whose rule keeps a state comes by.
+const STATEFUL: &[(u8, &str, &[&str])] = &[(10, "aggregator/aggregate", &["model-stored", "state-stored"])];
 const BEGIN: &[&str] = &["begin"];
 const COMMIT: &[&str] = &["before-commit", "after-commit"];
 const STEP: &[&str] = &["before-commit", "after-commit", "after-effects"];
@@ -90,6 +89,20 @@ pub(super) fn rows() -> Vec<Row> {
                 rows.push(row("scripts", step, &point, how, plan));
             }
         }
+    }
+    for (step, point) in points(STATEFUL) {
+        for how in ["kill", "stop", "panic"] {
+            let plan = move |fault| Plan { job: adaptive(), ..Plan::new(Place::Server, fault) };
+            rows.push(row("server", step, &point, &format!("{how}@2"), plan));
+        }
+    }
+    for (place, point) in
+        [(Place::Server, "coordinator/UpdateStored/after-commit"), (Place::Client(1), "executor/Offering/after-record")]
+    {
+        let fault = format!("{point}=stop");
+        rows.push(Row::new("zombie", format!("{point}: stop, another is started in its place, then it goes on"), {
+            move |ground| survive(ground, &Plan { rival: true, ..Plan::new(place, fault.clone()) })
+        }));
     }
     // of the evaluation, and of the last round
     for (step, point, nth) in
@@ -143,6 +156,8 @@ struct Plan {
     fault: String,
     /// What happens to the victim happens to every other process.
     all: bool,
+    /// While the victim is frozen, its replacement is started.
+    rival: bool,
     /// The victim's environment in its second life.
     after: Option<Vec<(&'static str, String)>>,
     /// How often the victim is to be struck, at least.
@@ -151,12 +166,19 @@ struct Plan {
 
 impl Plan {
     fn new(victim: Place, fault: String) -> Self {
-        Self { job: job(), victim, fault, all: false, after: None, strikes: 1 }
+        Self { job: job(), victim, fault, all: false, rival: false, after: None, strikes: 1 }
     }
 }
 
 fn job() -> Value {
     digits_job("faulty", 2, 3)
+}
+
+/// The same with a rule whose momenta go from round to round.
+fn adaptive() -> Value {
+    let mut job = digits_job("adaptive", 2, 3);
+    job["aggregator"] = json!({"name": "fedadam"});
+    job
 }
 
 fn survive(ground: &Ground, plan: &Plan) -> anyhow::Result<Outcome> {
@@ -168,7 +190,7 @@ fn survive(ground: &Ground, plan: &Plan) -> anyhow::Result<Outcome> {
     };
     let mut story = Story::begin(start(options, &plan.job)?, &plan.job);
     let mut after = plan.after.clone();
-    let mut strikes = 0;
+    let mut strikes = usize::from(story.federation.node(plan.victim).was_frozen);
     let panics = plan.fault.contains("=panic");
     let sha256 = story.to_its_end(|story| {
         match story.federation.node(plan.victim).fate()? {
@@ -181,6 +203,9 @@ fn survive(ground: &Ground, plan: &Plan) -> anyhow::Result<Outcome> {
                     let federation = &story.federation;
                     let mut nodes = std::iter::once(&federation.server).chain(&federation.clients);
                     nodes.try_for_each(|node| node.signal(Signal::Stop))?;
+                }
+                if plan.rival {
+                    is_refused(&story.federation, plan.victim)?;
                 }
                 std::thread::sleep(FREEZE);
                 story.struck();
@@ -218,6 +243,17 @@ fn survive(ground: &Ground, plan: &Plan) -> anyhow::Result<Outcome> {
     Ok(Outcome { recovery, sha256, expected, note: String::new() })
 }
 
+/// Two nodes never work in one data folder, even when the first does not answer: it may wake up.
+fn is_refused(federation: &Federation, place: Place) -> anyhow::Result<()> {
+    match federation.launch(place, &[]) {
+        Ok(_) => anyhow::bail!("a second node started in the folder of the first"),
+        Err(refusal) => {
+            ensure!(format!("{refusal:#}").contains("exit status: 6"), "the second node said {refusal:#}");
+            Ok(())
+        }
+    }
+}
+
 /// A trainer's process alone. Its task fails, the round is tried again and no round number burns.
 fn trainer(ground: &Ground, signal: Signal) -> anyhow::Result<Outcome> {
     let mut job = job();
@@ -230,7 +266,8 @@ fn trainer(ground: &Ground, signal: Signal) -> anyhow::Result<Outcome> {
         if found {
             return Ok(());
         }
-        let Some(child) = child_of(story.federation.clients[0].pid())? else { return Ok(()) };
+        let Some(child) = crate::trainer(story.federation.clients[0].pid()) else { return Ok(()) };
+        let child = rustix::process::Pid::from_raw(i32::try_from(child)?).context("a pid is not 0")?;
         found = true;
         let send = |signal| rustix::process::kill_process(child, signal);
         if signal == Signal::Stop {
@@ -246,15 +283,4 @@ fn trainer(ground: &Ground, signal: Signal) -> anyhow::Result<Outcome> {
     })?;
     ensure!(found, "no trainer was seen");
     Ok(Outcome { recovery: story.recovery, sha256, expected, note: String::new() })
-}
-
-/// A process whose parent is `parent`.
-fn child_of(parent: u32) -> anyhow::Result<Option<rustix::process::Pid>> {
-    let file = format!("/proc/{parent}/task/{parent}/children");
-    let mut lists = std::fs::read_to_string(&file).unwrap_or_default();
-    for thread in std::fs::read_dir(format!("/proc/{parent}/task"))?.flatten() {
-        lists.push_str(&std::fs::read_to_string(thread.path().join("children")).unwrap_or_default());
-    }
-    let Some(first) = lists.split_whitespace().next() else { return Ok(None) };
-    Ok(Some(rustix::process::Pid::from_raw(first.parse()?).context("a pid is not 0")?))
 }

@@ -1,7 +1,7 @@
 //! A job of scripts with an extender, for rows that fail what only such jobs have. Scripts and extender each keep a number
 //! from round to round that goes into the model: one lost or counted twice changes its digest. Plain Python.
 
-use crate::{Federation, Options};
+use crate::{Federation, Options, model_of};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -39,22 +39,13 @@ fn put(storage: &Path) -> anyhow::Result<()> {
         ("scripts/task.json", TASK.as_bytes()),
         ("scripts/train.py", TRAIN.as_bytes()),
         ("extender/extender.py", EXTENDER.as_bytes()),
-        ("model.safetensors", &model()),
+        ("model.safetensors", &model_of([1.0, 2.0, 3.0])),
     ] {
         let file = storage.join(name);
         std::fs::create_dir_all(file.parent().unwrap_or(storage))?;
         std::fs::write(file, content)?;
     }
     Ok(())
-}
-
-/// One tensor `w` of three numbers.
-fn model() -> Vec<u8> {
-    let head = json!({"w": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}}).to_string();
-    let mut file = (head.len() as u64).to_le_bytes().to_vec();
-    file.extend(head.as_bytes());
-    file.extend([1.0_f32, 2.0, 3.0].iter().flat_map(|value| value.to_le_bytes()));
-    file
 }
 
 const TASK: &str = r#"{"script_path": ".", "train": {"command": "python3", "entry": "train.py"}}"#;

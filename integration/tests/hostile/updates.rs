@@ -95,12 +95,7 @@ fn an_update_counts_once_and_only_for_the_round_it_is_for() {
 #[test]
 fn a_client_that_takes_its_task_and_never_answers_is_left_out_at_the_deadline() {
     let expected = honest(1);
-    let federation = Federation::start(&Options::default()).unwrap();
-    let mut evil = Evil::join(&federation, "evil");
-    let mut job = job(1);
-    job["hyper_parameters"]["round_timeout"] = serde_json::json!(3);
-    federation.submit(&job).unwrap();
-    let order = evil.order();
+    let (federation, mut evil, order) = in_a_short_round();
     assert_eq!(ended(&federation), expected);
     evil.report(&done(&order, BlobRef::of(b"too late"), 1.0));
     assert!(matches!(evil.answer(), TaskCommand::Refuse { .. } | TaskCommand::Cancel { .. }));
@@ -109,15 +104,21 @@ fn a_client_that_takes_its_task_and_never_answers_is_left_out_at_the_deadline() 
 #[test]
 fn an_update_that_is_told_of_and_never_brought_is_asked_for_again_and_left_out_at_the_deadline() {
     let expected = honest(1);
+    let (federation, mut evil, order) = in_a_short_round();
+    evil.report(&done(&order, BlobRef::of(b"never brought"), 1.0));
+    assert_eq!(evil.order().key, order.key);
+    assert_eq!(ended(&federation), expected);
+}
+
+/// A federation whose only round lasts three seconds, and its bad client with its task.
+fn in_a_short_round() -> (Federation, Evil, TaskOrder) {
     let federation = Federation::start(&Options::default()).unwrap();
     let mut evil = Evil::join(&federation, "evil");
     let mut job = job(1);
     job["hyper_parameters"]["round_timeout"] = serde_json::json!(3);
     federation.submit(&job).unwrap();
     let order = evil.order();
-    evil.report(&done(&order, BlobRef::of(b"never brought"), 1.0));
-    assert_eq!(evil.order().key, order.key);
-    assert_eq!(ended(&federation), expected);
+    (federation, evil, order)
 }
 
 fn done(order: &TaskOrder, update: BlobRef, samples: f64) -> TaskReport {

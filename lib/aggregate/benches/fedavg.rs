@@ -1,5 +1,6 @@
 //! How fast the rules are beside the memory they read: 20 updates of 10 million parameters from memory, as from the page
-//! cache, on one core and on two. `cargo bench -p nsfl-aggregate`; with names of rules after `--`, only those.
+//! cache, on one core and on two, and FedAvg beside a NumPy loop over the same files. `cargo bench -p nsfl-aggregate`; with names of
+//! rules after `--`, only those. `PYTHON` names a Python that has NumPy.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -17,6 +18,7 @@ use nsfl_types::Metrics;
 use serde_json::json;
 use std::convert::Infallible;
 use std::hint::black_box;
+use std::process::Command;
 use std::time::Instant;
 
 const CLIENTS: usize = 20;
@@ -29,6 +31,38 @@ fn main() {
         simple("from cache", 50_000, 500);
     }
     rules(10_000_000, &wanted);
+    if wanted.is_empty() {
+        numpy(10_000_000);
+    }
+}
+
+/// A round of FedAvg here and in NumPy, of the same files, which both have read before.
+fn numpy(parameters: usize) {
+    let (layout, files) = files(parameters);
+    let folder = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = (0..files.len()).map(|i| folder.path().join(format!("{i}.safetensors"))).collect();
+    paths.iter().zip(&files).for_each(|(path, file)| std::fs::write(path, file).unwrap());
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/mean.py");
+    let output = Command::new(&python).args([script, "5"]).args(&paths).output().unwrap();
+    let Some(theirs) = String::from_utf8_lossy(&output.stdout).trim().parse::<f64>().ok() else {
+        println!("no NumPy to compare with: PYTHON=<one that has it> cargo bench -p nsfl-aggregate");
+        println!("{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    };
+    let views: Vec<_> = files.iter().map(|f| WeightsView::parse(f).unwrap()).collect();
+    let (base, updates) = (&views[0], &views[1..]);
+    let members = members(&layout, updates);
+    let round = Round { model: &layout, members: &members, clients: CLIENTS, seed: 1 };
+    let aggregation = Aggregation::parse("fedavg", json!({}).as_object().unwrap(), 1.0).unwrap();
+    let sources = Sources { base, state: None, updates };
+    let per = parameters as f64 * CLIENTS as f64 / 1e9;
+    println!("fedavg beside a NumPy loop, {parameters} parameters, {CLIENTS} clients; ns per parameter and client");
+    println!("  NumPy   {:.3}", theirs / per);
+    for cores in [1, CORES] {
+        let ours = best(5, || whole(&aggregation, &round, sources, cores)).0;
+        println!("  {cores} core(s) {:.3}, NumPy takes {:.2} times as long", ours / per, theirs / ours);
+    }
 }
 
 /// What a round of the simplest rule takes, on one core.
@@ -57,13 +91,7 @@ fn rules(parameters: usize, wanted: &[String]) {
     let (layout, files) = files(parameters);
     let views: Vec<_> = files.iter().map(|f| WeightsView::parse(f).unwrap()).collect();
     let (base, updates) = (&views[0], &views[1..]);
-    let numbers = Metrics([("local_steps".to_owned(), 5.0), ("initial_loss".to_owned(), 1.0)].into());
-    let member = |(i, update): (usize, &WeightsView<'_>)| Member {
-        id: format!("c{i:02}"),
-        facts: MemberFacts { weight: 100.0 + i as f64, facts: check_update(&layout, update).unwrap() },
-        numbers: numbers.clone(),
-    };
-    let members: Vec<Member> = updates.iter().enumerate().map(member).collect();
+    let members = members(&layout, updates);
     let round = Round { model: &layout, members: &members, clients: CLIENTS, seed: 1 };
     let per = parameters as f64 * CLIENTS as f64 / 1e9;
     println!("{parameters} parameters, {CLIENTS} clients, from memory; ns per parameter and client");
@@ -98,6 +126,16 @@ fn rules(parameters: usize, wanted: &[String]) {
         let label = if params.get("pre").is_some() { format!("{name} {params}") } else { name.to_owned() };
         println!("  {label:42} {:9.3} {:9.3}", time(1), time(CORES));
     }
+}
+
+fn members(layout: &Layout, updates: &[WeightsView<'_>]) -> Vec<Member> {
+    let numbers = Metrics([("local_steps".to_owned(), 5.0), ("initial_loss".to_owned(), 1.0)].into());
+    let member = |(i, update): (usize, &WeightsView<'_>)| Member {
+        id: format!("c{i:02}"),
+        facts: MemberFacts { weight: 100.0 + i as f64, facts: check_update(layout, update).unwrap() },
+        numbers: numbers.clone(),
+    };
+    updates.iter().enumerate().map(member).collect()
 }
 
 /// A round in contiguous parts of the model, one a core.

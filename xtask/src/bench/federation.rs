@@ -34,14 +34,8 @@ pub(crate) struct Settings {
 }
 
 impl Federation {
-    /// Starts a server and `count` clients, one after the other, and waits until the registry knows all.
-    pub(crate) fn start(program: &Path, dir: &Path, count: u32) -> Result<Self> {
-        let clients = (0..count).map(|_| String::new()).collect();
-        Self::start_with(program, dir, &Settings { clients, ..Settings::default() })
-    }
-
-    /// The same, a client for each configuration.
-    pub(crate) fn start_with(program: &Path, dir: &Path, settings: &Settings) -> Result<Self> {
+    /// Starts a server and a client for each configuration, one after the other, and waits until the registry knows all.
+    pub(crate) fn start(program: &Path, dir: &Path, settings: &Settings) -> Result<Self> {
         let count = settings.clients.len();
         let names: Vec<String> = (1..=count).map(|i| format!("client-{i:03}")).collect();
         provision(program, dir, &names)?;

@@ -71,7 +71,7 @@ pub(crate) fn json(f: &Figures) {
 }
 
 /// Median, least and greatest.
-fn spread(values: &[f64]) -> [f64; 3] {
+pub(crate) fn spread(values: &[f64]) -> [f64; 3] {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     [sorted[sorted.len() / 2], sorted[0], sorted[sorted.len() - 1]]

@@ -1,10 +1,11 @@
 //! `bench rounds`: an echo job for each size of model and number of clients, each on a federation of its own.
 
 use super::RoundsArgs;
-use super::federation::Federation;
+use super::federation::{Federation, Settings};
 use super::report::{self, Figures};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,24 +23,38 @@ pub(crate) fn run(args: &RoundsArgs) -> Result<()> {
     }
     for &size_mb in &args.models {
         for &clients in &args.clients {
-            let measured = measure(&program, &dir, size_mb, clients, args.rounds);
-            // What failed stays, to be looked into.
-            let measured = measured.with_context(|| format!("logs are in {}", dir.display()))?;
-            std::fs::remove_dir_all(&dir)?;
+            let measured = measured(&program, &dir, size_mb, clients, args.rounds, &[])?;
             if args.json { report::json(&measured) } else { report::line(&measured) }
         }
     }
     Ok(())
 }
 
-fn measure(program: &Path, dir: &Path, size_mb: f64, clients: u32, rounds: u32) -> Result<Figures> {
+/// Rounds in a folder that is there for them alone, with variables in every node's environment.
+pub(super) fn measured(
+    program: &Path,
+    dir: &Path,
+    size_mb: f64,
+    clients: u32,
+    rounds: u32,
+    environment: &[(&'static str, OsString)],
+) -> Result<Figures> {
     std::fs::create_dir_all(dir)?;
-    let federation = Federation::start(program, dir, clients)?;
+    let settings =
+        Settings { environment: environment.to_vec(), clients: (0..clients).map(|_| String::new()).collect() };
+    let figures = measure(&Federation::start(program, dir, &settings)?, size_mb, clients, rounds);
+    // What failed stays, to be looked into.
+    let figures = figures.with_context(|| format!("logs are in {}", dir.display()))?;
+    std::fs::remove_dir_all(dir)?;
+    Ok(figures)
+}
+
+fn measure(federation: &Federation, size_mb: f64, clients: u32, rounds: u32) -> Result<Figures> {
     let server_idle = settled(|| Ok(federation.server_memory()?.resident))?;
     let client_idle = settled(|| Ok(federation.client_memory()?.resident))?;
-    submit(&federation, size_mb, clients, rounds)?;
+    submit(federation, size_mb, clients, rounds)?;
     let mut closed = Vec::new();
-    follow(&federation, |kind, fields| {
+    follow(federation, |kind, fields| {
         match kind {
             "round-closed" if fields["outcome"] == "complete" => {
                 let seconds = fields["seconds"].as_f64().unwrap_or(f64::NAN);

@@ -3,18 +3,21 @@
 use super::*;
 use proptest::prelude::*;
 
-fn order() -> TaskCommand {
-    let key = TaskKey {
+fn key() -> TaskKey {
+    TaskKey {
         job: nsfl_types::JobKey::new("default".parse().unwrap(), "digits".parse().unwrap()),
         run: 1,
         round: 2,
         attempt: 1,
         kind: nsfl_types::TaskKind::Train,
         client: "c1".parse().unwrap(),
-    };
+    }
+}
+
+fn order() -> TaskCommand {
     TaskCommand::Run(
         TaskOrder {
-            key,
+            key: key(),
             base: BlobRef::of(b"abc"),
             runtime: Runtime::Builtin,
             task_entry: "classifier".into(),
@@ -32,11 +35,89 @@ fn order() -> TaskCommand {
     )
 }
 
+/// One of each kind, in the order of their variants.
+fn commands() -> Vec<TaskCommand> {
+    let refuse = TaskCommand::Refuse { key: key(), code: Code::NotFinite, reason: "w has a NaN".into() };
+    vec![order(), TaskCommand::Cancel { key: key() }, TaskCommand::Ack { key: key() }, refuse]
+}
+
+fn reports() -> Vec<TaskReport> {
+    let metrics = || Metrics([("loss".to_owned(), 0.5), ("sample_num".to_owned(), 20.0)].into());
+    let cause = Cause {
+        exit: Some("exit code 3".into()),
+        limit: Some("memory 512 MB".into()),
+        traceback: Some("ValueError: no".into()),
+        log: "last words".into(),
+        worker: Some(1),
+    };
+    let (update, extra) = (Some(BlobRef::of(b"delta")), Some(BlobRef::of(b"extra")));
+    vec![
+        TaskReport::Inventory { tasks: vec![key()] },
+        TaskReport::Started { key: key() },
+        TaskReport::Done { key: key(), update, extra, metrics: metrics() },
+        TaskReport::Failed {
+            key: key(),
+            code: Code::TrainerFailed,
+            reason: "it failed".into(),
+            cause: Some(cause.into()),
+        },
+        TaskReport::Progress { key: key(), done: Some(0.25), message: "epoch 1".into(), metrics: metrics() },
+    ]
+}
+
+fn registry() -> Vec<RegistryReport> {
+    let info = ClientInfo {
+        client: "c1".parse().unwrap(),
+        address: "10.0.0.1".into(),
+        os: "linux".into(),
+        version: "0.1.0".into(),
+        runtimes: vec![Runtime::Builtin, Runtime::Pytorch],
+        label: "north".into(),
+        max_tasks: 2,
+        resource: Resource { worker_num: 1, cpu: 2.0, gpu: 1.0, memory_mb: 4000.0 },
+        datasets: [("digits".to_owned(), 450)].into(),
+    };
+    vec![RegistryReport::Register(info), RegistryReport::Heartbeat(ClientLoad { current_tasks: 1 })]
+}
+
+/// Each message behind its length, two bytes, little end first. With `NSFL_GOLDEN_WRITE` set the file is written.
+fn are_still<T>(file: &str, messages: &[T])
+where
+    T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(file);
+    let framed = |message| {
+        let bytes = encode(message);
+        let len = u16::try_from(bytes.len()).unwrap().to_le_bytes();
+        [&len[..], &bytes].concat()
+    };
+    if std::env::var_os("NSFL_GOLDEN_WRITE").is_some() {
+        std::fs::write(&path, messages.iter().flat_map(framed).collect::<Vec<u8>>()).unwrap();
+    }
+    let golden = std::fs::read(&path).unwrap();
+    let mut rest = &golden[..];
+    for message in messages {
+        let (len, after) = rest.split_first_chunk().unwrap();
+        let (bytes, after) = after.split_at(u16::from_le_bytes(*len).into());
+        assert_eq!(encode(message), bytes, "the wire format changed: raise VERSION and keep the old reader");
+        assert_eq!(&decode::<T>(bytes).unwrap(), message);
+        rest = after;
+    }
+    assert!(rest.is_empty(), "{file} holds more messages than there are kinds");
+}
+
 #[test]
 fn a_task_order_of_version_2_is_still_these_bytes() {
     let golden = include_bytes!("../../golden/task-order.v2.bin");
     assert_eq!(encode(&order()), golden, "the wire format changed: raise VERSION and keep the old reader");
     assert_eq!(decode::<TaskCommand>(golden).unwrap(), order());
+}
+
+#[test]
+fn each_message_of_version_2_is_still_these_bytes() {
+    are_still("task-commands.v2.bin", &commands());
+    are_still("task-reports.v2.bin", &reports());
+    are_still("registry-reports.v2.bin", &registry());
 }
 
 #[test]
