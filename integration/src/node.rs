@@ -45,7 +45,7 @@ pub struct Node {
     child: Child,
     /// The pipe it watches, held apart: waiting for a child closes its own.
     _tether: Option<ChildStdin>,
-    /// The line it printed when it was ready.
+    /// The line it printed when it was ready; null for one that a fault point has ended before.
     pub ready: Value,
     /// A fault point froze it before it was ready; it went on after `FREEZE`.
     pub was_frozen: bool,
@@ -91,10 +91,11 @@ impl Node {
         Self::launch(&Launch { program: &binary("nsfl-node")?, role, config, log, env: &[] })
     }
 
-    /// Starts any build of a node and waits until it is ready. One that freezes on the way goes on after `FREEZE`.
+    /// Starts any build of a node and waits until it is ready. One that a fault point freezes on the way goes on after `FREEZE`; one
+    /// that it ends is there to be found so.
     ///
     /// # Errors
-    /// It ended instead; the error carries the exit status and the end of its log.
+    /// It ended by itself instead; the error carries the exit status and the end of its log.
     pub fn launch(launch: &Launch<'_>) -> anyhow::Result<Self> {
         let Launch { program, role, config, log, env } = *launch;
         let output = File::options().create(true).append(true).open(log)?;
@@ -110,6 +111,11 @@ impl Node {
         let tether = child.stdin.take();
         let mut node = Self { child, _tether: tether, ready: Value::Null, was_frozen: false, log: log.to_owned() };
         let line = node.first_line(stdout)?;
+        if line.is_empty() && env.iter().any(|(name, _)| *name == "FAULT_POINT") {
+            // its end is for whoever looks: not waited for here
+            while node.fate()? != Fate::Ended {}
+            return Ok(node);
+        }
         if line.is_empty() {
             let status = node.wait()?;
             let text = std::fs::read_to_string(log).unwrap_or_default();

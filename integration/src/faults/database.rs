@@ -46,8 +46,9 @@ type Damage = fn(&Path) -> anyhow::Result<()>;
 const PAGE: u64 = 4096;
 const SEAL: &[u8] = b"\n#crc32 ";
 
+/// Of more rounds than pass while a backup is taken.
 fn job() -> Value {
-    digits_job("damaged", 2, 6)
+    digits_job("long", 2, 20)
 }
 
 /// Takes a backup in the third round, ends the server a round later, does the damage, and restores when it was found.
@@ -80,8 +81,11 @@ fn damage_and_restore(
     archive: &Path,
 ) -> anyhow::Result<()> {
     let data = story.federation.data(Place::Server);
+    // the job must not end before the server does
+    story.federation.clients[0].signal(Signal::Stop)?;
     story.federation.server.signal(Signal::Terminate)?;
     story.federation.server.wait()?;
+    story.federation.clients[0].signal(Signal::Continue)?;
     damage(&data)?;
     let config = story.federation.folder().join("server.toml");
     let fsck = Command::new(&ground.program).args(["fsck", "--config"]).arg(config).output()?;
@@ -93,5 +97,5 @@ fn damage_and_restore(
     std::fs::rename(&data, data.with_extension("damaged"))?;
     nsfl_backup::restore(std::fs::File::open(archive)?, &data)?;
     story.struck();
-    story.restart(Place::Server, &[]).map(drop)
+    story.restart(Place::Server, &[])
 }

@@ -27,19 +27,19 @@ pub(super) fn rows() -> Vec<Row> {
     damage("the server's disk can only be read when it starts again, then be written", server, read_only);
     damage("the last bytes of the database's log are lost", server, |story, _, _| {
         tear(&data(story, Place::Server).join("nsfl.sqlite-wal"), 100)?;
-        story.restart(Place::Server, &[]).map(drop)
+        story.restart(Place::Server, &[])
     });
     damage("the last bytes of a client's task records are lost", client, |story, _, _| {
         tear(&data(story, Place::Client(1)).join("tasks/db"), 16)?;
-        story.restart(Place::Client(1), &[]).map(drop)
+        story.restart(Place::Client(1), &[])
     });
     damage("a bit of a stored update flips: its client is asked again", server, |story, _, _| {
         flip(&held(&data(story, Place::Server).join("blobs"), "updates")?)?;
-        story.restart(Place::Server, &[]).map(drop)
+        story.restart(Place::Server, &[])
     });
     damage("a bit of the database's log flips: what was committed after it is done again", server, |story, _, _| {
         flip(&data(story, Place::Server).join("nsfl.sqlite-wal"))?;
-        story.restart(Place::Server, &[]).map(drop)
+        story.restart(Place::Server, &[])
     });
     rows
 }
@@ -106,7 +106,7 @@ fn read_only(story: &mut Story, place: Place, disk: Option<&SmallDisk>) -> anyho
     let started = story.federation.restart_server();
     disk.read_only(false)?;
     ensure!(started.is_err(), "it started on a disk that cannot be written");
-    story.restart(place, &[]).map(drop)
+    story.restart(place, &[])
 }
 
 fn data(story: &Story, place: Place) -> PathBuf {

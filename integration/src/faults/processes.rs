@@ -226,7 +226,7 @@ fn survive(ground: &Ground, plan: &Plan) -> anyhow::Result<Outcome> {
                     story.restart(Place::Client(1), &[])?;
                     story.restart(Place::Client(2), &[])?;
                 } else {
-                    strikes += usize::from(story.restart(plan.victim, &after.take().unwrap_or_default())?);
+                    story.restart(plan.victim, &after.take().unwrap_or_default())?;
                 }
             }
         }

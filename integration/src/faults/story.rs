@@ -97,20 +97,11 @@ impl Story {
         self.last = Some((now, event));
     }
 
-    /// Starts a process again. One that a fault ends while it starts is started once more without it; says whether so.
+    /// Starts a process again.
     ///
     /// # Errors
     /// It did not start.
-    pub fn restart(&mut self, place: Place, env: crate::Env<'_>) -> anyhow::Result<bool> {
-        let Err(error) = self.start(place, env) else { return Ok(false) };
-        if !env.iter().any(|(name, _)| *name == "FAULT_POINT") {
-            return Err(error);
-        }
-        self.start(place, &[])?;
-        Ok(true)
-    }
-
-    fn start(&mut self, place: Place, env: crate::Env<'_>) -> anyhow::Result<()> {
+    pub fn restart(&mut self, place: Place, env: crate::Env<'_>) -> anyhow::Result<()> {
         match place {
             Place::Server => {
                 // its port is free once it is known to have ended
