@@ -5,7 +5,6 @@ mod support;
 
 use nsfl_tensor::DType;
 use nsfl_types::{Bits, Norm, Values};
-use std::path::Path;
 use support::{both, coding, file, qsgd, read, values};
 
 #[test]
@@ -17,23 +16,36 @@ fn files_of_version_1_are_still_these_bytes_and_are_still_read() {
         ("c.weight", DType::Bf16, wave(5)),
         ("n", DType::U8, vec![3.0]),
     ]);
-    for (name, coding, near, count) in [
-        ("f16", coding(None, Values::F16), 0.01, 40),
-        ("qsgd8", coding(None, qsgd(Bits::Eight, Some(16), Norm::Max)), 0.05, 40),
-        ("qsgd4-tensor-l2", coding(None, qsgd(Bits::Four, None, Norm::L2)), 3.0, 40),
-        ("top-bf16", coding(Some(0.2), Values::Bf16), 0.05, 8),
-        ("top-qsgd8", coding(Some(0.2), qsgd(Bits::Eight, Some(512), Norm::Max)), 0.05, 8),
+    for (golden, coding, near, count) in [
+        (include_bytes!("golden/f16.1.nsflc").as_slice(), coding(None, Values::F16), 0.01, 40),
+        (
+            include_bytes!("golden/qsgd8.1.nsflc").as_slice(),
+            coding(None, qsgd(Bits::Eight, Some(16), Norm::Max)),
+            0.05,
+            40,
+        ),
+        (
+            include_bytes!("golden/qsgd4-tensor-l2.1.nsflc").as_slice(),
+            coding(None, qsgd(Bits::Four, None, Norm::L2)),
+            3.0,
+            40,
+        ),
+        (include_bytes!("golden/top-bf16.1.nsflc").as_slice(), coding(Some(0.2), Values::Bf16), 0.05, 8),
+        (
+            include_bytes!("golden/top-qsgd8.1.nsflc").as_slice(),
+            coding(Some(0.2), qsgd(Bits::Eight, Some(512), Norm::Max)),
+            0.05,
+            8,
+        ),
     ] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.1.nsflc"));
         let (compressed, _) = both(&model, &coding, 7).unwrap();
-        let golden = std::fs::read(&path).unwrap_or_default();
         assert!(
             compressed == golden,
-            "{name}: the format changed: raise its version and keep the reader of the old one"
+            "{coding}: the format changed: raise its version and keep the reader of the old one"
         );
-        let back = read(&golden);
+        let back = read(golden);
         assert_eq!(values(&back, "b.running_mean"), wave(3));
         let found = values(&back, "a.weight").iter().zip(wave(40)).filter(|(a, b)| (**a - b).abs() < near).count();
-        assert!(found >= count, "{name}: {found} values are near what they were");
+        assert!(found >= count, "{coding}: {found} values are near what they were");
     }
 }

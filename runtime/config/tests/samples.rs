@@ -147,6 +147,16 @@ fn no_sample_is_left_without_a_test() {
     names.sort();
     assert_eq!(
         names,
-        ["client.toml", "digits.json", "digits.yaml", "echo.json", "jobs", "policy.toml", "script.json", "server.toml"]
+        [
+            "client.toml",
+            "compressed.json",
+            "digits.json",
+            "digits.yaml",
+            "echo.json",
+            "jobs",
+            "policy.toml",
+            "script.json",
+            "server.toml"
+        ]
     );
 }
