@@ -16,6 +16,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 /// To a session.
+#[derive(Debug)]
 pub(crate) enum SessionMsg {
     /// For the client.
     Command(TaskCommand),
