@@ -128,6 +128,7 @@ async fn clients_are_listed_and_found_by_id() {
         state: "online".into(),
         registered: Timestamp(0),
         last_seen: Timestamp(1500),
+        cordoned: false,
     };
     let server = server(vec![view], None).await;
     assert_eq!(server.get("/clients").await.json()["clients"][0]["datasets"], json!({"digits": 120}));

@@ -121,6 +121,16 @@ fn each_message_of_version_2_is_still_these_bytes() {
 }
 
 #[test]
+fn a_question_for_the_actors_and_its_answer_of_version_2_are_still_these_bytes() {
+    let (question, answer) = (ObserveQuestion { within_ms: 2000 }, ObserveAnswer { tree: r#"{"path":"client"}"#.into() });
+    let golden = include_bytes!("../../golden/observe.v2.bin");
+    let (first, second) = golden.split_at(encode(&question).len());
+    assert_eq!((encode(&question), encode(&answer)), (first.to_vec(), second.to_vec()), "the wire format changed");
+    assert_eq!(decode::<ObserveQuestion>(first).unwrap(), question);
+    assert_eq!(decode::<ObserveAnswer>(second).unwrap(), answer);
+}
+
+#[test]
 fn another_version_and_trailing_bytes_are_refused() {
     let mut bytes = encode(&order());
     bytes.push(0);
