@@ -138,10 +138,8 @@ pub(crate) fn body(view: ActorView) -> Actor {
         causes: failure.causes,
         at: at(view.last_error_at_ms),
     });
-    let restart = |restart: nsfl_actor::RestartView| ActorRestart {
-        at: Time(Timestamp(restart.at_ms)),
-        cause: restart.cause,
-    };
+    let restart =
+        |restart: nsfl_actor::RestartView| ActorRestart { at: Time(Timestamp(restart.at_ms)), cause: restart.cause };
     Actor {
         state: name(&view.state),
         path: view.path,

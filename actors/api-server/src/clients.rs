@@ -108,8 +108,7 @@ pub(crate) async fn all(app: &Shared) -> Result<Vec<Client>, ApiError> {
 }
 
 fn joined(registered: Vec<ClientView>, mut links: LinksView, marks: Vec<ClientMark>) -> Vec<Client> {
-    let mut marks: BTreeMap<ClientId, ClientMark> =
-        marks.into_iter().map(|mark| (mark.client.clone(), mark)).collect();
+    let mut marks: BTreeMap<ClientId, ClientMark> = marks.into_iter().map(|mark| (mark.client.clone(), mark)).collect();
     let mut clients: Vec<Client> = registered
         .into_iter()
         .map(|view| {

@@ -2,8 +2,8 @@
 //! they show comes from the interface.
 
 use actix_web::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, HeaderName, IF_NONE_MATCH, LOCATION,
-    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, HeaderName, IF_NONE_MATCH,
+    LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
@@ -38,7 +38,10 @@ pub(crate) async fn file(path: web::Path<String>, request: HttpRequest) -> HttpR
     let unchanged = header(&request, IF_NONE_MATCH).is_some_and(|known| known.split(',').any(|t| t.trim() == tag));
     let mut answer = headed(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     answer.insert_header((ETAG, tag)).insert_header((VARY, "accept-encoding"));
-    answer.insert_header((CACHE_CONTROL, if is_hashed(name) { "public, max-age=31536000, immutable" } else { "no-cache" }));
+    answer.insert_header((
+        CACHE_CONTROL,
+        if is_hashed(name) { "public, max-age=31536000, immutable" } else { "no-cache" },
+    ));
     if let Some(encoding) = encoding {
         answer.insert_header((CONTENT_ENCODING, encoding));
     }
@@ -51,7 +54,8 @@ pub(crate) async fn file(path: web::Path<String>, request: HttpRequest) -> HttpR
 /// The best variant that lies beside the file and that the browser takes.
 fn encoded(name: &str, request: &HttpRequest) -> Option<(Option<&'static str>, EmbeddedFile)> {
     let accepted = header(request, ACCEPT_ENCODING)?;
-    let takes = |encoding: &str| accepted.split(',').any(|part| part.split(';').next().map(str::trim) == Some(encoding));
+    let takes =
+        |encoding: &str| accepted.split(',').any(|part| part.split(';').next().map(str::trim) == Some(encoding));
     let beside = |(encoding, end): (&'static str, &str)| {
         Files::get(&format!("{name}{end}")).filter(|_| takes(encoding)).map(|file| (Some(encoding), file))
     };

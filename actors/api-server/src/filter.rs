@@ -69,7 +69,9 @@ mod tests {
     fn every_given_part_must_fit() {
         let fits = |query: Value, line: &LogRecord| serde_json::from_value::<Filter>(query).unwrap().line(line);
         let warning = line(Level::WARN, json!({"client": "c1", "job": "default/a"}));
-        for good in [json!({}), json!({"level": "info"}), json!({"client": "c1", "text": "LINK"}), json!({"text": "ault/a"})] {
+        for good in
+            [json!({}), json!({"level": "info"}), json!({"client": "c1", "text": "LINK"}), json!({"text": "ault/a"})]
+        {
             assert!(fits(good.clone(), &warning), "{good}");
         }
         for bad in [json!({"level": "error"}), json!({"client": "c"}), json!({"actor": "a"}), json!({"text": "down"})] {

@@ -23,7 +23,8 @@ pub async fn first_token(store: &dyn AccessStore, file: &Path) -> Result<bool, F
     }
     let (text, token) = make(NAME, UserRole::Admin, "the server");
     // first the file: a token that nobody has would be no way in
-    write(file, &text).map_err(|e| Failure::from(e).context(format!("the token cannot be written to {}", file.display())))?;
+    write(file, &text)
+        .map_err(|e| Failure::from(e).context(format!("the token cannot be written to {}", file.display())))?;
     store.put_token(token).await?;
     Ok(true)
 }

@@ -76,7 +76,8 @@ fn topics(text: &str) -> Result<Vec<Topic>, ApiError> {
 }
 
 fn job_key(text: &str) -> Result<JobKey, ApiError> {
-    let key = text.split_once('/').and_then(|(namespace, id)| Some(JobKey::new(namespace.parse().ok()?, id.parse().ok()?)));
+    let key =
+        text.split_once('/').and_then(|(namespace, id)| Some(JobKey::new(namespace.parse().ok()?, id.parse().ok()?)));
     key.ok_or_else(|| ApiError::other(Code::BadDocument, format!("job: '{text}' is not NAMESPACE/ID")))
 }
 
@@ -221,7 +222,9 @@ impl Reader {
             })
         });
         let states = states.collect::<Vec<_>>();
-        let state = async { if states.is_empty() { pending().await } else { futures_util::future::select_all(states).await.0 } };
+        let state = async {
+            if states.is_empty() { pending().await } else { futures_util::future::select_all(states).await.0 }
+        };
         let (changed, told, due) = match &mut self.rounds {
             Some(rounds) => (Some(&mut rounds.changed), Some(&mut rounds.progress), rounds.due),
             None => (None, None, None),

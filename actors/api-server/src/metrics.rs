@@ -78,8 +78,20 @@ impl Figures {
         counters(out, "actor_slow_handlers", "Inputs that took over a second", "kind", kinds(|t| t.slow))?;
         counters(out, "actor_restarts", "Restarts by supervisors", "kind", kinds(|t| t.restarts))?;
         counters(out, "actor_dead_letters", "Messages that were never read", "kind", kinds(|t| t.dead_letters))?;
-        counters(out, "actor_rejected_messages", "Messages turned away from full mailboxes", "kind", kinds(|t| t.rejected))?;
-        counters(out, "actor_unanswered_observes", "Looks at an actor that it did not answer in time", "kind", kinds(|t| t.unanswered))
+        counters(
+            out,
+            "actor_rejected_messages",
+            "Messages turned away from full mailboxes",
+            "kind",
+            kinds(|t| t.rejected),
+        )?;
+        counters(
+            out,
+            "actor_unanswered_observes",
+            "Looks at an actor that it did not answer in time",
+            "kind",
+            kinds(|t| t.unanswered),
+        )
     }
 
     fn of_links(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -98,7 +110,8 @@ impl Figures {
         }
         let refused = links.refused.iter().map(|(code, count)| (code.as_str(), *count));
         counters(out, "link_refused", "Peers and messages of clients turned away", "code", refused)?;
-        let dropped = out.encode_descriptor("link_dropped_commands", "Commands without a link", None, MetricType::Counter)?;
+        let dropped =
+            out.encode_descriptor("link_dropped_commands", "Commands without a link", None, MetricType::Counter)?;
         ConstCounter::new(links.dropped).encode(dropped)?;
         gauge(out, "uploads_in_flight", "Results being written", links.uploads)?;
         gauge(out, "uploads_waiting", "Results that wait for their turn", links.uploads_waiting)
@@ -118,7 +131,8 @@ impl Collector for Figures {
         ConstGauge::new(i64::try_from(self.memory_bytes).unwrap_or(i64::MAX)).encode(memory)?;
         gauges(out, "clients", "Registered clients; one may be in two states", "state", self.clients.iter().map(pair))?;
         gauges(out, "jobs", "Jobs", "state", self.jobs.iter().map(pair))?;
-        let events = out.encode_descriptor("events", "Events recorded, since the database was made", None, MetricType::Counter)?;
+        let events =
+            out.encode_descriptor("events", "Events recorded, since the database was made", None, MetricType::Counter)?;
         ConstCounter::new(self.events).encode(events)?;
         counters(out, "http_answers", "Answers of the REST interface", "class", self.answers.into_iter())?;
         self.of_actors(out)?;

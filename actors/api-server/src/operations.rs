@@ -49,7 +49,11 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     op("delete", "/tokens/{id}", Some(Admin), 200, "Revoke a token"),
     get("/audit", Admin, "Who changed what: ?after=ID, at most ?limit=N, or the last N with ?newest=true"),
     get("/events", Viewer, "What happened, over all jobs: ?after=ID&limit=N&newest=true, ?job=NS/ID, ?client=, ?kind="),
-    get("/logs", Viewer, "The server's last log lines: ?after=N&limit=N&newest=true, ?level=, ?job=, ?client=, ?actor=, ?text="),
+    get(
+        "/logs",
+        Viewer,
+        "The server's last log lines: ?after=N&limit=N&newest=true, ?level=, ?job=, ?client=, ?actor=, ?text=",
+    ),
     get(
         "/live",
         Viewer,

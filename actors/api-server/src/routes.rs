@@ -68,9 +68,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config.service(at("/metrics").route(web::get().to(metrics::get)));
     config.service(at("/").route(web::get().to(console::redirect)));
     config.service(at("/console").route(web::get().to(console::redirect)));
-    config.service(
-        at("/console/{file:.*}").route(web::get().to(console::file)).route(web::head().to(console::file)),
-    );
+    config.service(at("/console/{file:.*}").route(web::get().to(console::file)).route(web::head().to(console::file)));
     config.default_service(web::to(no_such_path));
 }
 

@@ -119,13 +119,13 @@ fn serve(shared: &web::Data<Shared>, listener: TcpListener) -> Result<Server, Fa
     let server = HttpServer::new(move || {
         App::new().app_data(data.clone()).wrap(from_fn(guard)).wrap(from_fn(count)).configure(routes)
     })
-        .workers(WORKERS)
-        .worker_max_blocking_threads(BLOCKING_THREADS)
-        .max_connections(MAX_CONNECTIONS)
-        .keep_alive(Duration::from_secs(30))
-        .client_request_timeout(Duration::from_secs(10))
-        .shutdown_timeout(SHUTDOWN_S)
-        .disable_signals();
+    .workers(WORKERS)
+    .worker_max_blocking_threads(BLOCKING_THREADS)
+    .max_connections(MAX_CONNECTIONS)
+    .keep_alive(Duration::from_secs(30))
+    .client_request_timeout(Duration::from_secs(10))
+    .shutdown_timeout(SHUTDOWN_S)
+    .disable_signals();
     let server = match tls {
         Some(config) => server.listen_rustls_0_23(listener, config)?,
         None => server.listen(listener)?,

@@ -80,10 +80,7 @@ pub(crate) fn sse(
     let stream = futures_util::stream::poll_fn(move |context| {
         receiver.poll_recv(context).map(|piece| piece.map(Ok::<_, Infallible>))
     });
-    HttpResponse::Ok()
-        .content_type("text/event-stream")
-        .insert_header((CACHE_CONTROL, "no-cache"))
-        .streaming(stream)
+    HttpResponse::Ok().content_type("text/event-stream").insert_header((CACHE_CONTROL, "no-cache")).streaming(stream)
 }
 
 /// A comment now and then, so that a dead connection is noticed.

@@ -53,13 +53,15 @@ pub(crate) async fn observe(hub: &Hub, client: &ClientId) -> Result<ActorView, R
         return Err(Refusal::new(Code::LinkLost, format!("client {client} has no link at the moment")));
     };
     if !is_observable(&link) {
-        let reason = format!("client {client} does not show its actors: its site sets `console.observe = true` for that");
+        let reason =
+            format!("client {client} does not show its actors: its site sets `console.observe = true` for that");
         return Err(Refusal::new(Code::NotAddressable, reason));
     }
     let within_ms = u64::try_from(WITHIN.as_millis()).unwrap_or(u64::MAX);
     let question = Bytes::from(wire::encode(&ObserveQuestion { within_ms }));
     let answer = link.ask(EXPORT_OBSERVE, question, ANSWER).await;
-    let answer = answer.map_err(|error| Refusal::new(error.code(), format!("client {client} does not answer: {error}")))?;
+    let answer =
+        answer.map_err(|error| Refusal::new(error.code(), format!("client {client} does not answer: {error}")))?;
     let unreadable = |error: String| Refusal::new(Code::BadFrame, format!("client {client} answers nonsense: {error}"));
     let answer: ObserveAnswer = wire::decode(&answer).map_err(|error| unreadable(error.to_string()))?;
     serde_json::from_str(&answer.tree).map_err(|error| unreadable(error.to_string()))

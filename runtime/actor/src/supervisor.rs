@@ -12,8 +12,8 @@ use crate::failure::Failure;
 use crate::member::{Member, Seat, halt};
 use crate::reply::Reply;
 use crate::spec::{ChildSpec, SupervisorSpec};
-use crate::tree::{Command, Done, Tree};
 use crate::tap::Traced;
+use crate::tree::{Command, Done, Tree};
 use crate::vitals::{ActorState, ActorView, Vitals};
 
 /// How a supervisor ended.

@@ -143,7 +143,9 @@ impl Check for Rest {
     fn check(&self) -> Result<(), String> {
         if self.loopback_without_token && !self.listen.ip().is_loopback() {
             let how = "loopback_without_token is for a server that only this machine can reach";
-            return Err(format!("{how}: set listen to 127.0.0.1:8080, or leave it out and use tokens (nsfl-ctl token)"));
+            return Err(format!(
+                "{how}: set listen to 127.0.0.1:8080, or leave it out and use tokens (nsfl-ctl token)"
+            ));
         }
         Ok(())
     }

@@ -89,7 +89,12 @@ mod tests {
             (state >> 33) % sides
         };
         for step in 0..2000 {
-            let rows: Vec<Row> = (0..6).filter(|_| dice(4) > 0).map(|key| row(key, dice(3), dice(5))).collect();
+            let mut rows = Vec::new();
+            for key in 0..6 {
+                if dice(4) > 0 {
+                    rows.push(row(key, dice(3), dice(5)));
+                }
+            }
             let now = begin + Duration::from_secs(step);
             if let Some(message) = board.changes("rows", &rows, now) {
                 apply(&mut shown, &message);

@@ -4,7 +4,8 @@
 use nsfl_actor::{Address, ChildSpec, Context, Directory, Failure, Next, Restart, Role, Supervisor, SupervisorSpec};
 use nsfl_api_server::{ApiServer, ApiServerArgs, ApiServerMsg, Limits, Tls};
 use nsfl_messages::{
-    ClientView, CoordinatorMsg, GatewayMsg, JobOperation, JobView, LinkView, LinksView, LiveEvent, SchedulerMsg, SelectorMsg,
+    ClientView, CoordinatorMsg, GatewayMsg, JobOperation, JobView, LinkView, LinksView, LiveEvent, SchedulerMsg,
+    SelectorMsg,
 };
 use nsfl_store::memory::{MemoryAccessStore, MemoryJobStore};
 use nsfl_telemetry::LogTail;
@@ -126,7 +127,8 @@ impl Role for Gateway {
     async fn handle(&mut self, msg: GatewayMsg, _: &Context<GatewayMsg>) -> Result<Next, Failure> {
         match msg {
             GatewayMsg::Links { reply } => {
-                let link = LinkView { session: 7, connected: true, observable: true, rtt_us: 300, ..LinkView::default() };
+                let link =
+                    LinkView { session: 7, connected: true, observable: true, rtt_us: 300, ..LinkView::default() };
                 reply.send(LinksView { links: [("c1".parse().unwrap(), link)].into(), ..LinksView::default() });
             }
             GatewayMsg::Observe { client, reply } if client.as_str() == "c1" => {
@@ -136,7 +138,8 @@ impl Role for Gateway {
                 reply.send(Ok(serde_json::from_value(tree).unwrap()));
             }
             GatewayMsg::Observe { client, reply } => {
-                reply.send(Err(Refusal::new(Code::NotAddressable, format!("client {client} does not show its actors"))));
+                reply
+                    .send(Err(Refusal::new(Code::NotAddressable, format!("client {client} does not show its actors"))));
             }
             GatewayMsg::Bar { .. } | GatewayMsg::ToClient { .. } => {}
         }
@@ -235,6 +238,45 @@ async fn serve(clients: Vec<ClientView>, tls: Option<Tls>, open: bool) -> Server
     Server { url, jobs, store, access, logs, coordinators, live, folder, api, root }
 }
 
+/// A stream's lines.
+pub struct Lines(tokio::sync::mpsc::UnboundedReceiver<String>);
+
+/// One event of a stream.
+#[derive(Debug)]
+pub struct Sent {
+    pub id: Option<String>,
+    pub kind: String,
+    pub data: Value,
+}
+
+impl Lines {
+    /// The next event; a stream that is silent for ten seconds is an error.
+    pub async fn next(&mut self) -> Sent {
+        let mut sent = Sent { id: None, kind: String::new(), data: Value::Null };
+        loop {
+            let line = tokio::time::timeout(Duration::from_secs(10), self.0.recv()).await;
+            let line = line.expect("the stream is silent").expect("the stream ended");
+            match line.split_once(": ") {
+                Some(("id", id)) => sent.id = Some(id.to_owned()),
+                Some(("event", kind)) => sent.kind = kind.to_owned(),
+                Some(("data", data)) => sent.data = serde_json::from_str(data).unwrap(),
+                _ if line.is_empty() && !sent.kind.is_empty() => return sent,
+                _ => {}
+            }
+        }
+    }
+
+    /// The next event of a kind.
+    pub async fn next_of(&mut self, kind: &str) -> Sent {
+        loop {
+            let sent = self.next().await;
+            if sent.kind == kind {
+                return sent;
+            }
+        }
+    }
+}
+
 /// An answer, read whole.
 #[derive(Debug)]
 pub struct Answer {
@@ -252,24 +294,60 @@ impl Answer {
 impl Server {
     /// Asks with headers `name: value` and waits for the whole answer.
     pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
-        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        ask(method, &format!("{}{path}", self.url), headers, body.into()).await
+    }
+
+    /// The same after its api-server was started again, which takes another port.
+    pub async fn found_again(self) -> Self {
+        let view = self.api.observe(Duration::from_secs(5)).await.unwrap();
+        let url = format!("http://{}/api/v1", view.detail["address"].as_str().unwrap());
+        Self { url, ..self }
+    }
+
+    /// Asks at the root, not below `/api/v1`.
+    pub async fn at_root(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        ask(method, &format!("{}{path}", self.url.trim_end_matches("/api/v1")), headers, Vec::new()).await
+    }
+
+    /// The lines of a stream as they come.
+    pub async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> Lines {
+        let mut request = ureq::http::Request::builder().uri(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(body.into()).unwrap();
-        tokio::task::spawn_blocking(move || {
-            let config = ureq::Agent::config_builder().http_status_as_error(false).allow_non_standard_methods(true);
-            let answer = config.build().new_agent().run(request).unwrap();
-            let (parts, body) = answer.into_parts();
-            let mut bytes = Vec::new();
-            body.into_reader().read_to_end(&mut bytes).unwrap();
-            Answer { status: parts.status.as_u16(), headers: parts.headers, body: bytes }
-        })
-        .await
-        .unwrap()
+        let request = request.body(()).unwrap();
+        let (sender, lines) = tokio::sync::mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            let answer = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent().run(request);
+            let reader = std::io::BufReader::new(answer.unwrap().into_body().into_reader());
+            for line in std::io::BufRead::lines(reader) {
+                if line.is_err() || sender.send(line.unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        Lines(lines)
     }
 
     pub async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &[], "").await
     }
+}
+
+async fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(body).unwrap();
+    tokio::task::spawn_blocking(move || {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0);
+        let answer = config.allow_non_standard_methods(true).build().new_agent().run(request).unwrap();
+        let (parts, body) = answer.into_parts();
+        let mut bytes = Vec::new();
+        body.into_reader().read_to_end(&mut bytes).unwrap();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body: bytes }
+    })
+    .await
+    .unwrap()
 }

@@ -122,7 +122,8 @@ fn each_message_of_version_2_is_still_these_bytes() {
 
 #[test]
 fn a_question_for_the_actors_and_its_answer_of_version_2_are_still_these_bytes() {
-    let (question, answer) = (ObserveQuestion { within_ms: 2000 }, ObserveAnswer { tree: r#"{"path":"client"}"#.into() });
+    let (question, answer) =
+        (ObserveQuestion { within_ms: 2000 }, ObserveAnswer { tree: r#"{"path":"client"}"#.into() });
     let golden = include_bytes!("../../golden/observe.v2.bin");
     let (first, second) = golden.split_at(encode(&question).len());
     assert_eq!((encode(&question), encode(&answer)), (first.to_vec(), second.to_vec()), "the wire format changed");

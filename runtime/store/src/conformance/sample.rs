@@ -1,8 +1,8 @@
 //! Records to write: small, and different wherever a backend could mix them up.
 
 use crate::{
-    AuditRecord, CheckpointRecord, ClientMark, EventRecord, JobRecord, MarkKind, MemberRecord, MemberState, RoundRecord,
-    RoundState, RunRecord, TaskRecord, TokenRecord,
+    AuditRecord, CheckpointRecord, ClientMark, EventRecord, JobRecord, MarkKind, MemberRecord, MemberState,
+    RoundRecord, RoundState, RunRecord, TaskRecord, TokenRecord,
 };
 use nsfl_types::{BlobRef, Cause, Code, Digest, JobKey, JobState, Metrics, TaskKey, TaskKind, Timestamp, UserRole};
 
