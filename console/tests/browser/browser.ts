@@ -41,23 +41,6 @@ export async function open(
     const to = new URL(request.url());
     if (to.protocol.startsWith("http") && to.host !== host) faults.push(`asked another host: ${request.url()}`);
   });
-  // DEV
-  if (process.env.DEVDIST)
-    await page.route("**/console/**", async (route) => {
-      const p = new URL(route.request().url()).pathname.replace("/console/", "");
-      const f = p === "" ? "index.html" : p;
-      const t = f.endsWith("html")
-        ? "text/html"
-        : f.endsWith("js")
-          ? "text/javascript"
-          : f.endsWith("css")
-            ? "text/css"
-            : "image/svg+xml";
-      await route.fulfill({
-        body: (await import("node:fs")).readFileSync("/work/wt/front/console/dist/" + f),
-        contentType: t,
-      });
-    });
   await page.goto(url);
   return { page, faults };
 }
