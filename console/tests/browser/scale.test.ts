@@ -69,7 +69,9 @@ test("ten thousand actors are listed, opened, filtered and walked through", asyn
         setTimeout(() => done(longest), 5000);
       }),
   );
-  console.log(`${longest.toFixed(0).padStart(4)} ms of ${BUDGET_MS}  longest work while 1,000 actors change every 2 s`);
+  console.log(
+    `${longest.toFixed(0).padStart(4)} ms of ${BUDGET_MS}  longest work over 50 ms while 1,000 actors change every 2 s`,
+  );
   expect(faults).toEqual([]);
 });
 
