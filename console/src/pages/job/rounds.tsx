@@ -53,8 +53,8 @@ const COLUMNS: Column<Round>[] = [
     end: true,
     cell: (of) => (of.model === null ? "–" : bytes(of.model.bytes)),
   },
-  { id: "opened", from: 760, title: "Opened", width: "140px", end: true, cell: (of) => instant(of.opened, now.value) },
-  { id: "reason", from: 900, title: "Why", width: "minmax(60px, 2fr)", cell: (of) => of.reason },
+  { id: "opened", from: 880, title: "Opened", width: "140px", end: true, cell: (of) => instant(of.opened, now.value) },
+  { id: "reason", from: 1000, title: "Why", width: "minmax(60px, 2fr)", cell: (of) => of.reason },
 ];
 
 const key = (of: Round): string => `${of.round}.${of.kind}.${of.attempt}`;
