@@ -43,12 +43,14 @@ pub struct Options {
     pub server_extra: String,
     /// The same of clients, by number.
     pub client_extra: Vec<(usize, String)>,
+    /// Whether REST needs a token, also of this machine.
+    pub tokens: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let (via, data, server_extra, client_extra) = Default::default();
-        Self { program: None, env: None, via, far: None, data, clients: 2, server_extra, client_extra }
+        Self { program: None, env: None, via, far: None, data, clients: 2, server_extra, tokens: false, client_extra }
     }
 }
 
@@ -92,10 +94,11 @@ impl Federation {
         let (rest, link) = (ports[0].number, ports[1].number);
         let host = if options.far.is_some() { NEAR } else { "127.0.0.1" };
         let config = format!(
-            "federation = \"tests\"\ndata_dir = {:?}\n{}\n[rest]\nlisten = \"127.0.0.1:{rest}\"\n[link]\nlisten = \
-             \"{host}:{link}\"\n{}",
+            "federation = \"tests\"\ndata_dir = {:?}\n{}\n[rest]\nlisten = \"127.0.0.1:{rest}\"\nloopback_without_token = \
+             {}\n[link]\nlisten = \"{host}:{link}\"\n{}",
             options.data_of(Place::Server).unwrap_or_else(|| dir.join("server")),
             options.server_extra,
+            !options.tokens,
             tls(dir, "server"),
         );
         std::fs::write(dir.join("server.toml"), config)?;

@@ -20,6 +20,8 @@ pub(crate) enum Bench {
     Durable(DurableArgs),
     /// A link beside a bare gRPC stream: messages and calls a second, latencies, a peer that stops reading.
     Link,
+    /// What a message costs an actor, and what share of it is the bookkeeping behind `get actors` and `/metrics`.
+    Actors,
     /// A script's task on its client, beside the script: time and peak memory.
     Task,
 }
@@ -70,6 +72,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Bench::Rounds(args) => rounds::run(&args),
         Bench::Durable(args) => durable::run(&args),
         Bench::Link => cargo(&["bench", "-p", "nsfl-transport", "--bench", "link"]),
+        Bench::Actors => cargo(&["bench", "-p", "nsfl-actor", "--bench", "observe"]),
         Bench::Task => cargo(&["bench", "-p", "nsfl-task-manager", "--bench", "task"]),
     }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: every check in order, each timed, all of them run even when one fails; the tests' closing line last.
 
-use crate::{example, layers, metadata, orphans, python, sim, tidy, torch};
+use crate::{apt, console, example, layers, metadata, orphans, python, sim, tidy, torch};
 use anyhow::{Context, Result, bail, ensure};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -37,6 +37,7 @@ pub(crate) fn run() -> Result<()> {
         tests.done
     });
     step("doctests", &mut || cargo(&["test", "--workspace", "--doc", "--locked", "--quiet"]));
+    step("console", &mut console::in_ci);
     step("simulation", &mut sim::ci);
     step("torch", &mut torch::run);
     step("quickstart", &mut quickstart);
@@ -117,22 +118,7 @@ fn bubblewrap() -> Result<()> {
         println!("bubblewrap works");
         return Ok(());
     }
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout == b"0\n");
-    if !is_root {
-        println!(
-            "bubblewrap is missing or does not work, and only root can install it: tests of sandboxes are skipped"
-        );
-        return Ok(());
-    }
-    println!("apt-get install -y bubblewrap");
-    let install = || {
-        let mut apt = Command::new("apt-get");
-        apt.args(["install", "-y", "bubblewrap"]).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
-        apt.status().is_ok_and(|status| status.success())
-    };
-    let update = || Command::new("apt-get").arg("update").stdout(Stdio::null()).status().is_ok_and(|s| s.success());
-    let installed = install() || (update() && install());
-    if !installed || !works() {
+    if !apt::install("bubblewrap") || !works() {
         println!("bubblewrap cannot be installed or does not work here: tests of sandboxes are skipped");
     }
     Ok(())

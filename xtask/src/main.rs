@@ -1,9 +1,11 @@
 //! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`, `sim`, `python`, `example`,
-//! `torch`. Nothing here is part of the product.
+//! `torch`, `console`. Nothing here is part of the product.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool that talks to the terminal")]
 
+mod apt;
 mod bench;
 mod ci;
+mod console;
 mod example;
 mod faults;
 mod layers;
@@ -52,6 +54,8 @@ enum Command {
     Python(python::PythonArgs),
     /// An example of `examples/fashion_mnist` on a federation of four clients on this machine.
     Example(example::ExampleArgs),
+    /// Checks and builds the console's pages; needs Node.js.
+    Console(console::ConsoleArgs),
     /// Builds the torchscript runtime with libtorch and runs its tests.
     Torch,
     /// Runs the actors on virtual time over a simulated network and disks, by seeds. A seed always gives the same run.
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Command::Sim(args) => sim::run(&args),
         Command::Python(args) => python::run(&args),
         Command::Example(args) => example::run(&args),
+        Command::Console(args) => console::run(&args),
         Command::Torch => torch::run(),
     };
     match done {

@@ -1,9 +1,10 @@
 //! What an api-server is given by the composition root.
 
 use bytes::Bytes;
-use nsfl_actor::{ActorView, Address, Directory};
-use nsfl_messages::{CoordinatorMsg, LiveEvent, SchedulerMsg, SelectorMsg};
-use nsfl_store::JobStore;
+use nsfl_actor::{Address, Directory, Supervisor};
+use nsfl_messages::{CoordinatorMsg, GatewayMsg, LiveEvent, SchedulerMsg, SelectorMsg};
+use nsfl_store::{AccessStore, JobStore};
+use nsfl_telemetry::LogTail;
 use nsfl_types::{JobKey, Namespace, Refusal};
 use std::fmt;
 use std::future::Future;
@@ -14,9 +15,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
-
-/// Looks at the whole tree of actors.
-pub type Observe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ActorView> + Send>> + Send + Sync>;
 
 /// Takes a backup of the server's state: what it is, is the composition root's business.
 pub type Backup = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<BackupStream, Refusal>> + Send>> + Send + Sync>;
@@ -76,8 +74,16 @@ pub struct ApiServerArgs {
     pub store: Arc<dyn JobStore>,
     /// What is worth watching and not stored.
     pub live: broadcast::Sender<LiveEvent>,
-    /// Looks at the tree of actors.
-    pub observe: Observe,
+    /// The links.
+    pub gateway: Address<GatewayMsg>,
+    /// The tree of actors.
+    pub root: Supervisor,
+    /// Tokens, the audit log, marks on clients.
+    pub access: Arc<dyn AccessStore>,
+    /// Whether requests from this machine need no token.
+    pub loopback_without_token: bool,
+    /// The last lines of this process's log.
+    pub logs: LogTail,
     /// Takes a backup.
     pub backup: Backup,
     /// Folder with a folder a namespace.

@@ -1,5 +1,5 @@
-//! Who sends a request: the user name of HTTP basic authentication (RFC 7617). The password is not looked at; who must not
-//! submit jobs is kept away in front of the server. What it gives is what sites are told, vouched for by this server.
+//! Who is said to send a request that needs no token: the user name of HTTP basic authentication (RFC 7617). What it gives is
+//! what sites are told. Who shows a token is vouched for by this server instead.
 
 use crate::error::ApiError;
 use actix_web::HttpRequest;
@@ -28,11 +28,20 @@ pub(crate) fn author(request: &HttpRequest) -> Result<String, ApiError> {
     }
 }
 
+/// The password of a login: a token of ours may be sent as one.
+pub(crate) fn password(login: &str) -> Option<String> {
+    decoded(login).map(|(_, password)| password)
+}
+
 fn user(login: &str) -> Option<String> {
-    let login = String::from_utf8(BASE64_STANDARD.decode(login).ok()?).ok()?;
-    let (user, _) = login.split_once(':')?;
+    let (user, _) = decoded(login)?;
     let fits = !user.is_empty() && user.chars().count() <= LONGEST && !user.chars().any(char::is_control);
-    fits.then(|| user.to_owned())
+    fits.then_some(user)
+}
+
+fn decoded(login: &str) -> Option<(String, String)> {
+    let login = String::from_utf8(BASE64_STANDARD.decode(login).ok()?).ok()?;
+    login.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! An answer that is not a success, and the one place where codes become HTTP status codes.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::RETRY_AFTER;
+use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use nsfl_actor::AskError;
 use nsfl_rest_model::Answer;
@@ -47,6 +47,16 @@ impl ApiError {
         Self::new(Request::Other, Refusal::new(code, reason))
     }
 
+    /// Nobody knows who asks.
+    pub(crate) fn unauthenticated(reason: &str) -> Self {
+        Self { status: StatusCode::UNAUTHORIZED, refusal: Refusal::new(Code::Unauthenticated, reason) }
+    }
+
+    /// Who asks may not.
+    pub(crate) fn forbidden(code: Code, reason: impl Into<String>) -> Self {
+        Self { status: StatusCode::FORBIDDEN, refusal: Refusal::new(code, reason) }
+    }
+
     /// The path exists, the method does not.
     pub(crate) fn method_not_allowed(reason: String) -> Self {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, refusal: Refusal::new(Code::Unsupported, reason) }
@@ -90,6 +100,9 @@ impl ResponseError for ApiError {
         let mut answer = HttpResponse::build(self.status);
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             answer.insert_header((RETRY_AFTER, "1"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            answer.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
         answer.json(Answer::from(&self.refusal))
     }

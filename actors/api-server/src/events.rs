@@ -154,11 +154,11 @@ fn written(mut text: String, event: Event) -> String {
 /// Without an id: a reader that comes again does not ask for what came after it.
 fn live(event: LiveEvent) -> String {
     let LiveEvent { at, kind, fields, .. } = event;
-    let event = Event { id: 0, at: at.into(), kind: kind.to_owned(), fields };
+    let event = Event { id: 0, at: at.into(), job: None, kind: kind.to_owned(), fields };
     let data = serde_json::to_string(&event).expect("an event is plain JSON");
     format!("event: {kind}\ndata: {data}\n\n")
 }
 
 fn body(record: EventRecord) -> Event {
-    Event { id: record.id, at: record.at.into(), kind: record.kind, fields: record.fields }
+    Event { id: record.id, at: record.at.into(), job: None, kind: record.kind, fields: record.fields }
 }

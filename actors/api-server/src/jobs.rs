@@ -1,14 +1,14 @@
 //! `/namespaces/{ns}/jobs`: what the scheduler is asked for.
 
-use crate::author::author;
 use crate::error::{ApiError, Request};
 use crate::rounds;
-use crate::shared::{App, job_key, namespace};
+use crate::session::caller;
+use crate::shared::{App, Shared, job_key, namespace};
 use actix_web::{HttpRequest, HttpResponse, web};
 use nsfl_fault_point::Step;
 use nsfl_messages::{JobOperation, JobView, SchedulerMsg};
 use nsfl_rest_model::{Answer, Checkpoint, Job, Jobs};
-use nsfl_types::{Code, JobKey, Refusal};
+use nsfl_types::{Code, JobKey, Namespace, Refusal};
 
 type JobPath = web::Path<(String, String)>;
 type Answered = Result<HttpResponse, ApiError>;
@@ -17,7 +17,7 @@ type Answered = Result<HttpResponse, ApiError>;
 const FAILURES: u32 = 20;
 
 pub(crate) async fn create(app: App, path: web::Path<String>, request: HttpRequest, body: web::Payload) -> Answered {
-    let author = author(&request)?;
+    let author = caller(&request)?.author;
     let namespace = namespace(&path, Request::ChangeJob)?;
     let document = document(&app, body).await?;
     let step = Step::new("api-server", &"create");
@@ -28,7 +28,7 @@ pub(crate) async fn create(app: App, path: web::Path<String>, request: HttpReque
 }
 
 pub(crate) async fn update(app: App, path: JobPath, request: HttpRequest, body: web::Payload) -> Answered {
-    let author = author(&request)?;
+    let author = caller(&request)?.author;
     let key = job_key(path.into_inner(), Request::ChangeJob)?;
     let document = document(&app, body).await?;
     done(app.ask(&app.args.scheduler, |reply| SchedulerMsg::Update { key, document, author, reply }).await?)?;
@@ -63,10 +63,14 @@ pub(crate) async fn get(app: App, path: JobPath) -> Answered {
 }
 
 pub(crate) async fn list(app: App, path: web::Path<String>) -> Answered {
-    let namespace = namespace(&path, Request::Other)?;
+    Ok(HttpResponse::Ok().json(Jobs { jobs: of(&app, namespace(&path, Request::Other)?).await? }))
+}
+
+/// The jobs of a namespace.
+pub(crate) async fn of(app: &Shared, namespace: Namespace) -> Result<Vec<Job>, ApiError> {
     let answer = app.ask(&app.args.scheduler, |reply| SchedulerMsg::List { namespace, reply }).await?;
     let jobs = answer.map_err(|refusal| ApiError::new(Request::Other, refusal))?;
-    Ok(HttpResponse::Ok().json(Jobs { jobs: jobs.into_iter().map(body).collect() }))
+    Ok(jobs.into_iter().map(body).collect())
 }
 
 async fn operate(app: &App, key: JobKey, operation: JobOperation) -> Answered {

@@ -1,7 +1,7 @@
 //! Rounds and metrics of a job's last run: records from the store, what is live from its coordinator.
 
 use crate::error::{ApiError, Request};
-use crate::shared::{App, job_key};
+use crate::shared::{App, Shared, job_key};
 use actix_web::{HttpResponse, web};
 use nsfl_messages::{CoordinatorMsg, CoordinatorView};
 use nsfl_rest_model::{
@@ -15,15 +15,18 @@ use std::collections::{BTreeMap, BTreeSet};
 type JobPath = web::Path<(String, String)>;
 
 pub(crate) async fn list(app: App, path: JobPath) -> Result<HttpResponse, ApiError> {
-    let key = job_key(path.into_inner(), Request::Other)?;
+    Ok(HttpResponse::Ok().json(rounds(&app, &job_key(path.into_inner(), Request::Other)?).await?))
+}
+
+/// The rounds of a job's last run.
+pub(crate) async fn rounds(app: &Shared, key: &JobKey) -> Result<Rounds, ApiError> {
     let run = app.job(key.clone()).await?.run;
-    let records = app.args.store.rounds(&key, run).await?;
+    let records = app.args.store.rounds(key, run).await?;
     let current = match records.iter().map(|r| r.round).max() {
-        Some(round) => Some(current(&app, &key, run, round).await?),
+        Some(round) => Some(current(app, key, run, round).await?),
         None => None,
     };
-    let rounds = records.into_iter().map(body).collect();
-    Ok(HttpResponse::Ok().json(Rounds { run, rounds, current }))
+    Ok(Rounds { run, rounds: records.into_iter().map(body).collect(), current })
 }
 
 /// One round in full: every attempt, every client, with the causes.
@@ -62,7 +65,7 @@ pub(crate) async fn metrics(app: App, path: JobPath) -> Result<HttpResponse, Api
     }))
 }
 
-async fn current(app: &App, key: &JobKey, run: u32, round: u32) -> Result<CurrentRound, ApiError> {
+async fn current(app: &Shared, key: &JobKey, run: u32, round: u32) -> Result<CurrentRound, ApiError> {
     let members = app.args.store.members(key, run, round).await?;
     let live = live(app, key).await.filter(|view| view.run.round == round);
     let progress = live.as_ref().map(awaited).unwrap_or_default().into_iter().filter(|a| a.at.is_some()).collect();
@@ -79,7 +82,7 @@ async fn current(app: &App, key: &JobKey, run: u32, round: u32) -> Result<Curren
 }
 
 /// The run as its coordinator sees it, if that lives and collects a round.
-pub(crate) async fn live(app: &App, key: &JobKey) -> Option<CoordinatorView> {
+pub(crate) async fn live(app: &Shared, key: &JobKey) -> Option<CoordinatorView> {
     let coordinator = app.args.coordinators.get(key)?;
     let view = app.ask(&coordinator, |reply| CoordinatorMsg::View { reply }).await.ok()?;
     (view.run.phase == "collecting").then_some(view)

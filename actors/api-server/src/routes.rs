@@ -2,7 +2,9 @@
 
 use crate::error::ApiError;
 use crate::shared::App;
-use crate::{actors, backup, clients, events, files, health, jobs, rounds};
+use crate::{
+    actors, backup, clients, console, events, files, health, history, jobs, live, metrics, rounds, session, tokens,
+};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
@@ -19,9 +21,29 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .service(at("/version").route(web::get().to(health::version)))
             .service(at("/openapi.json").route(web::get().to(health::description)))
             .service(at("/namespaces").route(web::get().to(health::namespaces)))
+            .service(
+                at("/session")
+                    .route(web::get().to(session::get))
+                    .route(web::post().to(session::begin))
+                    .route(web::delete().to(session::end)),
+            )
+            .service(at("/tokens").route(web::get().to(tokens::list)).route(web::post().to(tokens::make)))
+            .service(at("/tokens/{id}").route(web::delete().to(tokens::revoke)))
+            .service(at("/audit").route(web::get().to(tokens::audit)))
+            .service(at("/events").route(web::get().to(history::events)))
+            .service(at("/logs").route(web::get().to(history::logs)))
+            .service(at("/live").route(web::get().to(live::live)))
             .service(at("/clients").route(web::get().to(clients::list)))
-            .service(at("/clients/{client}").route(web::get().to(clients::get)))
+            .service(at("/clients/{client}:cordon").route(web::put().to(clients::cordon)))
+            .service(at("/clients/{client}:uncordon").route(web::put().to(clients::uncordon)))
+            .service(
+                at("/clients/{client}").route(web::get().to(clients::get)).route(web::delete().to(clients::remove)),
+            )
             .service(at("/actors").route(web::get().to(actors::tree)))
+            .service(at("/actors/{path:.*}:restart").route(web::put().to(actors::restart)))
+            .service(at("/actors/{path:.*}:stop").route(web::put().to(actors::stop)))
+            .service(at("/actors/{path:.*}:trace").route(web::get().to(actors::trace)))
+            .service(at("/actors/{path:.*}").route(web::get().to(actors::get)))
             .service(at("/backup").route(web::get().to(backup::take)))
             .service(at(jobs).route(web::post().to(jobs::create)).route(web::get().to(jobs::list)))
             .service(job(":start").route(web::put().to(jobs::start)))
@@ -43,6 +65,10 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
                     .route(web::put().to(files::put)),
             ),
     );
+    config.service(at("/metrics").route(web::get().to(metrics::get)));
+    config.service(at("/").route(web::get().to(console::redirect)));
+    config.service(at("/console").route(web::get().to(console::redirect)));
+    config.service(at("/console/{file:.*}").route(web::get().to(console::file)).route(web::head().to(console::file)));
     config.default_service(web::to(no_such_path));
 }
 

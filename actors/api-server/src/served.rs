@@ -17,6 +17,12 @@ impl Served {
         self.classes[class].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The same as pairs.
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 4] {
+        [(2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")]
+            .map(|(class, name)| (name, self.classes[class - 1].load(Ordering::Relaxed)))
+    }
+
     /// `{"2xx": n, "3xx": n, "4xx": n, "5xx": n}`.
     pub(crate) fn view(&self) -> Value {
         let of = |class: usize| self.classes[class - 1].load(Ordering::Relaxed);

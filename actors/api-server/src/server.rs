@@ -1,6 +1,9 @@
 //! The api-server as an actor: its life is the life of the HTTP server. Requests do not pass its mailbox.
 
+use crate::access::Access;
 use crate::args::ApiServerArgs;
+use crate::guard::guard;
+use crate::live::{self, Pulse};
 use crate::routes::{count, routes};
 use crate::shared::Shared;
 use crate::storage::Storage;
@@ -8,11 +11,13 @@ use crate::tls;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
-use nsfl_actor::{Context, Failure, Next, Role};
+use nsfl_actor::{Context, Failure, Next, Role, now_ms};
+use nsfl_types::Timestamp;
 use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 /// Threads that serve requests.
@@ -49,7 +54,19 @@ impl Role for ApiServer {
         let address = listener.local_addr()?;
         let (closing, closed) = watch::channel(false);
         let storage = Storage::open(&args.storage, &args.namespaces)?;
-        let shared = web::Data::new(Shared { args, storage, served: Default::default(), closing: closed });
+        let access = Access::load(args.access.clone(), args.loopback_without_token).await?;
+        let shared = web::Data::new(Shared {
+            args,
+            storage,
+            served: Default::default(),
+            access,
+            boot: Timestamp(now_ms()),
+            pulse: Pulse::new(),
+            runtime: Handle::current(),
+            path: ctx.path().to_owned(),
+            closing: closed,
+        });
+        ctx.run(live::beat(shared.clone()));
         let server = serve(&shared, listener)?;
         let handle = server.handle();
         // Not the server itself: aborted, it would leave its threads behind. It ends by its handle.
@@ -99,14 +116,16 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
 fn serve(shared: &web::Data<Shared>, listener: TcpListener) -> Result<Server, Failure> {
     let tls = shared.args.tls.as_ref().map(tls::config).transpose()?;
     let data = shared.clone();
-    let server = HttpServer::new(move || App::new().app_data(data.clone()).wrap(from_fn(count)).configure(routes))
-        .workers(WORKERS)
-        .worker_max_blocking_threads(BLOCKING_THREADS)
-        .max_connections(MAX_CONNECTIONS)
-        .keep_alive(Duration::from_secs(30))
-        .client_request_timeout(Duration::from_secs(10))
-        .shutdown_timeout(SHUTDOWN_S)
-        .disable_signals();
+    let server = HttpServer::new(move || {
+        App::new().app_data(data.clone()).wrap(from_fn(guard)).wrap(from_fn(count)).configure(routes)
+    })
+    .workers(WORKERS)
+    .worker_max_blocking_threads(BLOCKING_THREADS)
+    .max_connections(MAX_CONNECTIONS)
+    .keep_alive(Duration::from_secs(30))
+    .client_request_timeout(Duration::from_secs(10))
+    .shutdown_timeout(SHUTDOWN_S)
+    .disable_signals();
     let server = match tls {
         Some(config) => server.listen_rustls_0_23(listener, config)?,
         None => server.listen(listener)?,

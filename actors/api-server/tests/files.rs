@@ -5,7 +5,8 @@ mod support;
 
 use nsfl_actor::{Address, ChildSpec, Directory, Restart, Supervisor, SupervisorSpec};
 use nsfl_api_server::{ApiServer, ApiServerArgs, Tls};
-use nsfl_store::memory::MemoryJobStore;
+use nsfl_store::memory::{MemoryAccessStore, MemoryJobStore};
+use nsfl_telemetry::LogTail;
 use nsfl_types::Digest;
 use serde_json::json;
 use std::sync::Arc;
@@ -97,7 +98,6 @@ async fn a_refused_upload_leaves_nothing_behind() {
 }
 
 fn arguments(server: &Server, listen: &str) -> ApiServerArgs {
-    let root = server.root.clone();
     ApiServerArgs {
         listen: listen.parse().unwrap(),
         tls: None,
@@ -106,10 +106,11 @@ fn arguments(server: &Server, listen: &str) -> ApiServerArgs {
         coordinators: Directory::new(),
         store: Arc::new(MemoryJobStore::default()),
         live: tokio::sync::broadcast::channel(1).0,
-        observe: Arc::new(move || {
-            let root = root.clone();
-            Box::pin(async move { root.observe(Duration::from_secs(1)).await })
-        }),
+        gateway: Address::new("gateway", 1),
+        root: server.root.clone(),
+        access: Arc::new(MemoryAccessStore::default()),
+        loopback_without_token: true,
+        logs: LogTail::new(),
         backup: support::broken_backup(),
         storage: server.folder.path().join("second"),
         namespaces: vec![],

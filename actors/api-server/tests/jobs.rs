@@ -103,8 +103,8 @@ async fn the_tree_shows_every_actor_and_what_this_one_served() {
     let tree = server.get("/actors").await.json();
     let children = tree["children"].as_array().unwrap();
     let kinds: Vec<&Value> = children.iter().map(|child| &child["kind"]).collect();
-    assert_eq!(kinds, ["scheduler", "selector", "api-server"]);
-    let served = &children[2]["detail"]["served"];
+    assert_eq!(kinds, ["scheduler", "selector", "gateway", "api-server"]);
+    let served = &children[3]["detail"]["served"];
     assert_eq!((&served["2xx"], &served["4xx"], &served["5xx"]), (&json!(1), &json!(1), &json!(0)));
     assert_eq!(children[0]["mailbox"]["capacity"], 64);
 }
@@ -128,6 +128,7 @@ async fn clients_are_listed_and_found_by_id() {
         state: "online".into(),
         registered: Timestamp(0),
         last_seen: Timestamp(1500),
+        cordoned: false,
     };
     let server = server(vec![view], None).await;
     assert_eq!(server.get("/clients").await.json()["clients"][0]["datasets"], json!({"digits": 120}));

@@ -26,6 +26,10 @@ impl LinkAcceptor for Admission {
             let reason = format!("{peer} is not a client of federation {}", ours.federation);
             return Err(Refusal::new(Code::WrongIdentity, reason));
         }
+        if self.hub.is_barred(&peer.name) {
+            let reason = format!("an operator has removed {}; `nsfl-ctl uncordon client` lets it in again", peer.name);
+            return Err(Refusal::new(Code::NotAllowed, reason));
+        }
         let export = |index, name: &str| Export { index, name: name.to_owned(), version: VERSION };
         Ok(vec![export(EXPORT_REGISTRY, "registry"), export(EXPORT_TASKS, "tasks")])
     }

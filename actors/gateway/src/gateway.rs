@@ -3,11 +3,15 @@
 use crate::admission::Admission;
 use crate::blobs::Blobs;
 use crate::hub::Hub;
+use crate::look;
 use crate::session::SessionMsg;
 use nsfl_actor::{Context, Failure, Next, Role};
 use nsfl_fault_point::Step;
 use nsfl_messages::GatewayMsg;
-use nsfl_transport::{Server, serve, serve_over};
+use nsfl_messages::wire::TaskCommand;
+use nsfl_store::MarkKind;
+use nsfl_transport::{Refusal, Server, serve, serve_over};
+use nsfl_types::{ClientId, Code};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +31,9 @@ impl Role for Gateway {
     const KIND: &'static str = "gateway";
 
     async fn start(hub: Arc<Hub>, _: &Context<GatewayMsg>) -> Result<Self, Failure> {
+        for mark in hub.config.access.marks().await? {
+            hub.bar(mark.client, mark.kind == MarkKind::Removed);
+        }
         let admission = Arc::new(Admission { hub: Arc::clone(&hub) });
         let blobs = Arc::new(Blobs { hub: Arc::clone(&hub) });
         let config = &hub.config.server;
@@ -39,17 +46,20 @@ impl Role for Gateway {
         Ok(Self { hub, server: Some(server) })
     }
 
-    async fn handle(&mut self, msg: GatewayMsg, _: &Context<GatewayMsg>) -> Result<Next, Failure> {
-        let GatewayMsg::ToClient { client, command } = msg;
-        let step = Step::new("gateway", &command);
-        step.reach("begin");
-        self.hub.settle(&command).await;
-        step.reach("after-grant");
-        let session = self.hub.sessions.get(&client);
-        let sent = session.is_some_and(|session| session.try_tell(SessionMsg::Command(command)).is_ok());
-        if !sent {
-            self.hub.counters.dropped();
-            tracing::info!(%client, "command for a client without a link dropped");
+    async fn handle(&mut self, msg: GatewayMsg, ctx: &Context<GatewayMsg>) -> Result<Next, Failure> {
+        match msg {
+            GatewayMsg::ToClient { client, command } => self.send(client, command).await,
+            GatewayMsg::Links { reply } => reply.send(look::links(&self.hub)),
+            GatewayMsg::Observe { client, reply } => {
+                let hub = Arc::clone(&self.hub);
+                ctx.run(async move { reply.send(look::observe(&hub, &client).await) });
+            }
+            GatewayMsg::Bar { client, barred } => {
+                self.hub.bar(client.clone(), barred);
+                if let Some(link) = self.hub.link(&client).filter(|_| barred) {
+                    link.close(&Refusal::new(Code::NotAllowed, "an operator has removed this client"));
+                }
+            }
         }
         Ok(Next::Continue)
     }
@@ -72,6 +82,21 @@ impl Role for Gateway {
         self.hub.config.local.send_replace(None);
         if let Some(server) = self.server.take() {
             server.shutdown(LAST_TRANSFERS).await;
+        }
+    }
+}
+
+impl Gateway {
+    async fn send(&self, client: ClientId, command: TaskCommand) {
+        let step = Step::new("gateway", &command);
+        step.reach("begin");
+        self.hub.settle(&command).await;
+        step.reach("after-grant");
+        let session = self.hub.sessions.get(&client);
+        let sent = session.is_some_and(|session| session.try_tell(SessionMsg::Command(command)).is_ok());
+        if !sent {
+            self.hub.counters.dropped();
+            tracing::info!(%client, "command for a client without a link dropped");
         }
     }
 }

@@ -8,7 +8,9 @@ use crate::uploads::Uploads;
 use nsfl_actor::{Directory, Supervisor};
 use nsfl_messages::wire::TaskCommand;
 use nsfl_store::Owner;
+use nsfl_transport::Link;
 use nsfl_types::{ClientId, Code, Digest, TaskKey};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +24,10 @@ pub(crate) struct Hub {
     pub(crate) sessions: Directory<ClientId, SessionMsg>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) uploads: Uploads,
+    /// The link of each client that has a session, with the session's number.
+    links: Mutex<BTreeMap<ClientId, (u64, Link)>>,
+    /// Clients that are turned away.
+    barred: Mutex<BTreeSet<ClientId>>,
     access: Mutex<Access>,
     last_session: AtomicU64,
 }
@@ -34,6 +40,8 @@ impl Hub {
             supervisor,
             sessions: Directory::new(),
             counters: Arc::default(),
+            links: Mutex::default(),
+            barred: Mutex::default(),
             access: Mutex::default(),
             last_session: AtomicU64::new(0),
         }
@@ -46,6 +54,38 @@ impl Hub {
 
     pub(crate) fn access(&self) -> MutexGuard<'_, Access> {
         self.access.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session has opened.
+    pub(crate) fn linked(&self, client: &ClientId, session: u64, link: &Link) {
+        lock(&self.links).insert(client.clone(), (session, link.clone()));
+    }
+
+    /// It has ended; a newer one of its client has not.
+    pub(crate) fn unlinked(&self, client: &ClientId, session: u64) {
+        let mut links = lock(&self.links);
+        if links.get(client).is_some_and(|(of, _)| *of == session) {
+            links.remove(client);
+        }
+    }
+
+    pub(crate) fn link(&self, client: &ClientId) -> Option<Link> {
+        lock(&self.links).get(client).map(|(_, link)| link.clone())
+    }
+
+    /// Every link, by client.
+    pub(crate) fn links(&self) -> Vec<(ClientId, u64, Link)> {
+        let links = lock(&self.links);
+        links.iter().map(|(client, (session, link))| (client.clone(), *session, link.clone())).collect()
+    }
+
+    pub(crate) fn bar(&self, client: ClientId, barred: bool) {
+        let mut all = lock(&self.barred);
+        _ = if barred { all.insert(client) } else { all.remove(&client) };
+    }
+
+    pub(crate) fn is_barred(&self, client: &ClientId) -> bool {
+        lock(&self.barred).contains(client)
     }
 
     /// Before a command goes out: opens or closes what its client may do. Holds with and without a link.
@@ -78,6 +118,10 @@ impl Hub {
             tracing::warn!(%client, %code, detail, count, "message refused");
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Who owns what a client has written.

@@ -7,6 +7,7 @@ mod blobs;
 mod counters;
 mod gateway;
 mod hub;
+mod look;
 mod session;
 mod tree;
 mod uploads;

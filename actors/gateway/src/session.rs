@@ -16,6 +16,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 /// To a session.
+#[derive(Debug)]
 pub(crate) enum SessionMsg {
     /// For the client.
     Command(TaskCommand),
@@ -60,6 +61,7 @@ impl Role for Session {
 
     async fn start(args: SessionArgs, ctx: &Context<SessionMsg>) -> Result<Self, Failure> {
         args.hub.sessions.insert(args.client.clone(), ctx.address().clone());
+        args.hub.linked(&args.client, args.session, &args.link);
         args.tell_coordinators(true);
         let session = Self { args, info: None, received: 0, refused: 0, sent: 0, silent: false };
         session.listen(ctx);
@@ -112,6 +114,7 @@ impl Role for Session {
 
     async fn stop(&mut self, _: &Context<SessionMsg>) {
         self.args.hub.sessions.remove(&self.args.client);
+        self.args.hub.unlinked(&self.args.client, self.args.session);
         self.args.tell_coordinators(false);
         self.lost().await;
     }

@@ -4,7 +4,7 @@ use crate::gateway::Gateway;
 use crate::hub::Hub;
 use nsfl_actor::{Address, ChildSpec, Directory, GiveUp, Restart, Supervisor, SupervisorSpec};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, SelectorMsg};
-use nsfl_store::BlobStore;
+use nsfl_store::{AccessStore, BlobStore};
 use nsfl_transport::{Carrier, ServerConfig};
 use nsfl_types::JobKey;
 use std::net::SocketAddr;
@@ -19,6 +19,8 @@ pub struct GatewayConfig {
     pub server: ServerConfig,
     /// Models for clients, results of clients.
     pub blobs: Arc<dyn BlobStore>,
+    /// Which clients operators have removed, read at each start.
+    pub access: Arc<dyn AccessStore>,
     /// Told which clients are there.
     pub selector: Address<SelectorMsg>,
     /// The coordinators of running jobs.

@@ -8,6 +8,6 @@ mod selector;
 pub mod wire;
 
 pub use coordinator::{CoordinatorMsg, CoordinatorView, JobRun, Live, LiveEvent, Starter, TaskProgress};
-pub use gateway::GatewayMsg;
+pub use gateway::{GatewayMsg, LinkView, LinksView};
 pub use scheduler::{JobOperation, JobView, RunEvent, SchedulerMsg};
 pub use selector::{ClientView, Cohort, SelectRequest, SelectorMsg};

@@ -42,6 +42,8 @@ pub struct ClientView {
     pub registered: Timestamp,
     /// Its last sign of life.
     pub last_seen: Timestamp,
+    /// Whether an operator keeps new tasks away from it.
+    pub cordoned: bool,
 }
 
 /// To the client selector.
@@ -81,6 +83,18 @@ pub enum SelectorMsg {
     List {
         /// The clients.
         reply: Reply<Vec<ClientView>>,
+    },
+    /// Give a client no new tasks from now on, or again.
+    Cordon {
+        /// Whom.
+        client: ClientId,
+        /// None.
+        cordoned: bool,
+    },
+    /// A client was removed: forget it now.
+    Forget {
+        /// Whom.
+        client: ClientId,
     },
     /// Look for expired clients.
     Tick,

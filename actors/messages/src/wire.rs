@@ -12,6 +12,9 @@ pub const EXPORT_REGISTRY: u16 = 0;
 /// Export index of a client's tasks: `TaskReport`s to the server, `TaskCommand`s to the client.
 pub const EXPORT_TASKS: u16 = 1;
 
+/// Export index of a client's actors, where it shows them: `ObserveQuestion`s, answered by `ObserveAnswer`s.
+pub const EXPORT_OBSERVE: u16 = 2;
+
 /// What a client offers, told when its link comes up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClientInfo {
@@ -208,6 +211,20 @@ pub enum TaskCommand {
         /// The reason.
         reason: String,
     },
+}
+
+/// Asks a client for its tree of actors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObserveQuestion {
+    /// How long its actors may take to answer.
+    pub within_ms: u64,
+}
+
+/// A client's tree of actors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObserveAnswer {
+    /// An `nsfl_actor::ActorView` as JSON, since roles tell of themselves in JSON.
+    pub tree: String,
 }
 
 /// A payload that cannot be read.

@@ -6,9 +6,11 @@ mod registry;
 use nsfl_actor::{Address, Context, Failure, Next, Role, Timer, now_ms};
 use nsfl_fault_point::Step;
 use nsfl_messages::{SchedulerMsg, SelectorMsg};
+use nsfl_store::AccessStore;
 use nsfl_types::Timestamp;
 use registry::Registry;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a selector is started with.
@@ -16,6 +18,8 @@ use std::time::Duration;
 pub struct SelectorArgs {
     /// Told when clients come, go or change.
     pub scheduler: Address<SchedulerMsg>,
+    /// Which clients operators keep away, read at each start.
+    pub access: Arc<dyn AccessStore>,
     /// A client without a sign of life for this long is forgotten, in milliseconds.
     pub expiry_ms: u64,
 }
@@ -51,8 +55,10 @@ impl Role for Selector {
     const KIND: &'static str = "selector";
 
     async fn start(args: SelectorArgs, ctx: &Context<SelectorMsg>) -> Result<Self, Failure> {
+        let marks = args.access.marks().await?;
+        let registry = Registry::new(marks.into_iter().map(|mark| mark.client).collect());
         let tick = next_tick(&args, ctx);
-        Ok(Self { args, registry: Registry::default(), expired: 0, tick })
+        Ok(Self { args, registry, expired: 0, tick })
     }
 
     async fn handle(&mut self, msg: SelectorMsg, ctx: &Context<SelectorMsg>) -> Result<Next, Failure> {
@@ -73,6 +79,16 @@ impl Role for Selector {
                 }
             }
             SelectorMsg::Select { request, reply } => reply.send(self.registry.select(&request)),
+            SelectorMsg::Cordon { client, cordoned } => {
+                if self.registry.cordon(client, cordoned) {
+                    self.tell_scheduler();
+                }
+            }
+            SelectorMsg::Forget { client } => {
+                if self.registry.forget(&client) {
+                    self.tell_scheduler();
+                }
+            }
             SelectorMsg::List { reply } => reply.send(self.registry.views()),
             SelectorMsg::Tick => {
                 let gone = self.registry.expire(now(), self.args.expiry_ms);

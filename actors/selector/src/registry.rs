@@ -4,7 +4,7 @@ use nsfl_messages::wire::{ClientInfo, ClientLoad};
 use nsfl_messages::{ClientView, Cohort, SelectRequest};
 use nsfl_select::{Candidate, Capacity, Request};
 use nsfl_types::{ClientId, Resource, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 struct Entry {
     info: ClientInfo,
@@ -19,9 +19,25 @@ struct Entry {
 #[derive(Default)]
 pub(crate) struct Registry {
     clients: BTreeMap<ClientId, Entry>,
+    cordoned: BTreeSet<ClientId>,
 }
 
 impl Registry {
+    /// `cordoned`: clients that get no tasks, whether they are there or not.
+    pub(crate) fn new(cordoned: BTreeSet<ClientId>) -> Self {
+        Self { clients: BTreeMap::new(), cordoned }
+    }
+
+    /// Whether that changed anything.
+    pub(crate) fn cordon(&mut self, client: ClientId, cordoned: bool) -> bool {
+        if cordoned { self.cordoned.insert(client) } else { self.cordoned.remove(&client) }
+    }
+
+    /// Whether it was there.
+    pub(crate) fn forget(&mut self, client: &ClientId) -> bool {
+        self.clients.remove(client).is_some()
+    }
+
     /// Whether that changed anything but the time of its last sign of life. An older session changes nothing.
     pub(crate) fn register(&mut self, now: Timestamp, info: ClientInfo, session: u64) -> bool {
         let known = self.clients.get(&info.client);
@@ -73,7 +89,8 @@ impl Registry {
             untrained_first: spec.untrained_first,
             used: request.used.clone(),
         };
-        let candidates: Vec<Candidate> = self.clients.values().filter(|e| e.linked).map(candidate).collect();
+        let candidates: Vec<Candidate> =
+            self.clients.values().filter(|e| e.linked).map(|e| self.candidate(e)).collect();
         let selection = nsfl_select::select(&wanted, &candidates, request.seed);
         let mut left_out: Vec<(ClientId, String)> =
             selection.left_out.into_iter().map(|left| (left.client, left.reason.to_string())).collect();
@@ -89,6 +106,7 @@ impl Registry {
             state: if e.linked { "online" } else { "lost" }.into(),
             registered: e.registered,
             last_seen: e.last_seen,
+            cordoned: self.cordoned.contains(&e.info.client),
         };
         self.clients.values().map(view).collect()
     }
@@ -100,25 +118,25 @@ impl Registry {
     pub(crate) fn online(&self) -> usize {
         self.clients.values().filter(|e| e.linked).count()
     }
+
+    /// A client's load is shown but not held against it: asking reserves nothing, heartbeats lag behind rounds, and a
+    /// client that is busy queues the task.
+    fn candidate(&self, e: &Entry) -> Candidate {
+        Candidate {
+            client: e.info.client.clone(),
+            runtimes: e.info.runtimes.clone(),
+            label: e.info.label.clone(),
+            max_tasks: e.info.max_tasks,
+            current_tasks: 0,
+            cordoned: self.cordoned.contains(&e.info.client),
+            resource: capacity(&e.info.resource),
+            datasets: e.info.datasets.clone(),
+        }
+    }
 }
 
 fn capacity(resource: &Resource) -> Capacity {
     Capacity { cpu: resource.cpu, gpu: resource.gpu, memory_mb: resource.memory_mb }
-}
-
-/// A client's load is shown but not held against it: asking reserves nothing, heartbeats lag behind rounds, and a
-/// client that is busy queues the task.
-fn candidate(e: &Entry) -> Candidate {
-    Candidate {
-        client: e.info.client.clone(),
-        runtimes: e.info.runtimes.clone(),
-        label: e.info.label.clone(),
-        max_tasks: e.info.max_tasks,
-        current_tasks: 0,
-        cordoned: false,
-        resource: capacity(&e.info.resource),
-        datasets: e.info.datasets.clone(),
-    }
 }
 
 #[cfg(test)]
@@ -161,5 +179,19 @@ mod tests {
         r.heartbeat(Timestamp(900), &"b".parse().unwrap(), 2, ClientLoad { current_tasks: 1 });
         assert_eq!(r.expire(Timestamp(1000), 1000), vec!["a".parse().unwrap()]);
         assert_eq!(r.len(), 1);
+    }
+
+    #[test]
+    fn a_cordoned_client_is_not_a_candidate_until_it_is_uncordoned_also_when_it_comes_later() {
+        let c: ClientId = "c1".parse().unwrap();
+        let mut r = Registry::new([c.clone()].into());
+        r.register(Timestamp(1), info("c1"), 1);
+        let cordoned = |r: &Registry| (r.candidate(&r.clients[&c]).cordoned, r.views()[0].cordoned);
+        assert_eq!(cordoned(&r), (true, true));
+        assert!(r.cordon(c.clone(), false) && !r.cordon(c.clone(), false));
+        assert_eq!(cordoned(&r), (false, false));
+        assert!(r.cordon(c.clone(), true) && r.forget(&c) && !r.forget(&c));
+        r.register(Timestamp(2), info("c1"), 2);
+        assert_eq!(cordoned(&r), (true, true), "after it was forgotten");
     }
 }

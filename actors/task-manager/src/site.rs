@@ -16,6 +16,8 @@ use std::time::Duration;
 /// What a client is configured with.
 #[derive(Clone)]
 pub struct SiteConfig {
+    /// Whether the server's operators may look at its actors.
+    pub observable: bool,
     /// What it offers; its id, runtimes and number of parallel tasks are read from here.
     pub info: ClientInfo,
     /// Between two signs of life to the registry.

@@ -49,9 +49,13 @@ pub fn client_tree(config: SiteConfig, connection: (Link, LinkEvents, BlobClient
     };
     let executors =
         SupervisorSpec::new("executors").bind(&executors).give_up(GiveUp::Drop).on_event(listener(|_| true, tell));
-    let uplink_args = UplinkArgs { site: Arc::clone(&site), link, events: Arc::new(tokio::sync::Mutex::new(events)) };
+    let root = Supervisor::unbound("client");
+    let observed = site.config.observable.then(|| root.clone());
+    let events = Arc::new(tokio::sync::Mutex::new(events));
+    let uplink_args = UplinkArgs { site: Arc::clone(&site), link, events, observed };
     let told = manager.clone();
     SupervisorSpec::new("client")
+        .bind(&root)
         .on_event(listener(move |path| path == EXECUTORS, move |_| told.try_tell(TaskManagerMsg::NoExecutors)))
         .child(ChildSpec::supervisor(executors, Restart::Permanent))
         .child(ChildSpec::role::<TaskManager>("task-manager", &manager, site, Restart::Permanent))

@@ -4,15 +4,22 @@
 use crate::message::{TaskManagerMsg, UplinkMsg};
 use crate::site::Site;
 use bytes::Bytes;
-use nsfl_actor::{Context, Failure, Next, Role, Timer};
+use nsfl_actor::{Context, Failure, Next, Role, Supervisor, Timer};
 use nsfl_fault_point::Step;
-use nsfl_messages::wire::{self, ClientLoad, EXPORT_REGISTRY, EXPORT_TASKS, RegistryReport, TaskCommand, TaskReport};
+use nsfl_messages::wire::{
+    self, ClientLoad, EXPORT_OBSERVE, EXPORT_REGISTRY, EXPORT_TASKS, ObserveAnswer, ObserveQuestion, RegistryReport,
+    TaskCommand, TaskReport,
+};
 use nsfl_telemetry::TraceContext;
 use nsfl_transport::{Delivery, Incoming, Link, LinkEvent, LinkEvents};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
+
+/// However long the server would wait for the actors.
+const OBSERVE: Duration = Duration::from_secs(5);
 
 /// What an uplink is started with. The link outlives it.
 #[derive(Clone)]
@@ -20,6 +27,8 @@ pub(crate) struct UplinkArgs {
     pub(crate) site: Arc<Site>,
     pub(crate) link: Link,
     pub(crate) events: Arc<Mutex<LinkEvents>>,
+    /// The client's tree, if the server may look at it.
+    pub(crate) observed: Option<Supervisor>,
 }
 
 /// The uplink.
@@ -55,7 +64,7 @@ impl Role for Uplink {
         match msg {
             UplinkMsg::Event(None) => return Err(Failure::new("the link is closed")),
             UplinkMsg::Event(Some(event)) => {
-                self.event(event).await;
+                self.event(event, ctx).await;
                 self.listen(ctx);
             }
             UplinkMsg::Report(report) => {
@@ -101,13 +110,14 @@ impl Uplink {
         ctx.spawn(next, |event| UplinkMsg::Event(event.ok().flatten()));
     }
 
-    async fn event(&mut self, event: LinkEvent) {
+    async fn event(&mut self, event: LinkEvent, ctx: &Context<UplinkMsg>) {
         match event {
             LinkEvent::Up { resumed } => {
                 tracing::info!(resumed, "link up");
                 self.last_down = None;
                 self.introduce().await;
             }
+            LinkEvent::Message(incoming) if incoming.export == EXPORT_OBSERVE => self.observed(incoming, ctx),
             LinkEvent::Message(incoming) => self.command(incoming).await,
             LinkEvent::Unreachable => tracing::warn!("server silent"),
             LinkEvent::Down { reason } => {
@@ -144,6 +154,22 @@ impl Uplink {
                 incoming.done();
             }
         }
+    }
+
+    /// Answers beside: this actor is one of those that are looked at. Without an answer the server is told so.
+    fn observed(&mut self, incoming: Incoming, ctx: &Context<UplinkMsg>) {
+        let question = wire::decode::<ObserveQuestion>(&incoming.payload);
+        let (Some(root), Ok(question), Some(reply)) = (self.args.observed.clone(), question, incoming.reply) else {
+            self.undecodable += 1;
+            return;
+        };
+        ctx.run(async move {
+            let view = root.observe(Duration::from_millis(question.within_ms).min(OBSERVE)).await;
+            let tree = serde_json::to_string(&view).unwrap_or_default();
+            if let Err(error) = reply.reply(Bytes::from(wire::encode(&ObserveAnswer { tree }))) {
+                tracing::debug!(%error, "actors not shown");
+            }
+        });
     }
 
     fn send<T: Serialize>(&mut self, export: u16, message: &T, delivery: Delivery, trace: Option<&str>) {

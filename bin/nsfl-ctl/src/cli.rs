@@ -3,6 +3,7 @@
 use crate::print::Output;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use nsfl_types::UserRole;
 use std::path::PathBuf;
 
 /// Submits, follows and ends federated learning jobs on an NSFL server.
@@ -44,24 +45,49 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Start,
     },
-    /// End a job's run
+    /// End a job's run, or an actor
     Stop {
         #[command(subcommand)]
-        what: Operate,
+        what: Stop,
+    },
+    /// End an actor orderly and start it again
+    Restart {
+        #[command(subcommand)]
+        what: Restart,
+    },
+    /// Follow what an actor handles, message by message
+    Trace {
+        #[command(subcommand)]
+        what: Trace,
+    },
+    /// Give a client no new tasks
+    Cordon {
+        #[command(subcommand)]
+        what: KeepAway,
+    },
+    /// Let a client take part again, also a removed one
+    Uncordon {
+        #[command(subcommand)]
+        what: LetIn,
+    },
+    /// Close a client's link, forget it and turn it away
+    Remove {
+        #[command(subcommand)]
+        what: KeepAway,
     },
     /// Remove a job, its rounds and its events; its files stay
     Delete {
         #[command(subcommand)]
         what: Operate,
     },
-    /// Show jobs, clients, actors, namespaces or the configuration
+    /// Show jobs, clients, actors, events, namespaces or the configuration
     Get(Get),
     /// Follow a job: a line a round, until it ends
     Watch {
         #[command(subcommand)]
         what: Watch,
     },
-    /// Show a job: its state, who is awaited, and why clients failed, with tracebacks
+    /// Show a job (its state, who is awaited, why clients failed, with tracebacks), a client or an actor
     Describe {
         #[command(subcommand)]
         what: Describe,
@@ -80,6 +106,15 @@ pub(crate) enum Command {
     Backup(Backup),
     /// Put a backup into an empty data folder, on the server's machine, before the server is started
     Restore(Restore),
+    /// Hand out, list and revoke the tokens that the server is asked with
+    Token {
+        #[command(subcommand)]
+        what: Token,
+    },
+    /// Show who changed what
+    Audit(Audit),
+    /// Show actors, clients and jobs as they are now, again and again
+    Top(Top),
     /// Ask whether the server is well
     Health,
     /// Show the versions of nsfl-ctl and of the server
@@ -116,6 +151,130 @@ pub(crate) enum Operate {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Stop {
+    /// A job
+    Job(JobName),
+    /// An actor: it stays ended until it is restarted
+    Actor(ActorPath),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Restart {
+    /// An actor
+    Actor(ActorPath),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Trace {
+    /// An actor
+    Actor(TraceActor),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeepAway {
+    /// A client
+    Client(Because),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LetIn {
+    /// A client
+    Client {
+        /// Its id
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ActorPath {
+    /// Its path, as `get actors` shows it
+    pub(crate) path: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceActor {
+    #[command(flatten)]
+    pub(crate) actor: ActorPath,
+    /// For so long
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub(crate) seconds: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Because {
+    /// Its id
+    pub(crate) id: String,
+    /// Why, for those who look at it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token; it is shown this once
+    Create {
+        /// Whose it is
+        name: String,
+        /// viewer: look; operator: change jobs, files, clients, actors; admin: tokens, audit log, backups
+        #[arg(long)]
+        role: UserRole,
+    },
+    /// Every token, without its text
+    List {
+        /// Instead of a table
+        #[arg(short = 'o', long, value_name = "FORMAT")]
+        output: Option<Output>,
+    },
+    /// Make a token worthless
+    Revoke {
+        /// As `token list` shows it
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// Only entries with a greater id, the oldest first; left out: the newest
+    #[arg(long, value_name = "ID")]
+    pub(crate) after: Option<u64>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) limit: u32,
+    /// Instead of a table
+    #[arg(short = 'o', long, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// Between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) every: u64,
+    /// Look once
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Actors that are shown, the busiest first
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) actors: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GetEvents {
+    /// Go on with what happens from now
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Only of this job
+    #[arg(long, value_name = "NS/ID")]
+    pub(crate) job: Option<String>,
+    /// Only of this client
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    /// At most so many of those before, the newest
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Watch {
     /// A job
     Job(WatchJob),
@@ -125,6 +284,22 @@ pub(crate) enum Watch {
 pub(crate) enum Describe {
     /// A job
     Job(DescribeJob),
+    /// A client: its link, its tasks, who keeps it away
+    Client(DescribeOne),
+    /// An actor: its mailbox, its handler, its restarts, its last error with causes
+    Actor(DescribeOne),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DescribeOne {
+    /// A client's id, or an actor's path
+    pub(crate) name: String,
+    /// Of an actor: of this client's, which must show them
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    /// Instead of text
+    #[arg(short = 'o', long, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -262,7 +437,14 @@ pub(crate) enum What {
     },
     /// The server's actors, as a tree
     #[command(alias = "actor")]
-    Actors,
+    Actors {
+        /// Those of this client, which must show them
+        #[arg(long, value_name = "ID")]
+        client: Option<String>,
+    },
+    /// What happened, in all jobs
+    #[command(alias = "event")]
+    Events(GetEvents),
     /// Namespaces
     #[command(alias = "namespaces")]
     Namespace,
@@ -301,6 +483,9 @@ pub(crate) struct Settings {
     /// Ask for the user's password; it is kept in the configuration file
     #[arg(short = 'p', long)]
     pub(crate) password: bool,
+    /// File that holds the token to ask with, such as the server's admin.token; - for standard input
+    #[arg(short = 't', long, value_name = "FILE")]
+    pub(crate) token: Option<PathBuf>,
     /// Certificate of the authority that https servers are checked against, PEM
     #[arg(short = 'c', long, value_name = "FILE")]
     pub(crate) certificate: Option<PathBuf>,
@@ -336,6 +521,22 @@ mod tests {
             "nsfl-ctl get job default digits -o yaml",
             "nsfl-ctl get clients -o json",
             "nsfl-ctl get actors",
+            "nsfl-ctl get actors --client c1 -o json",
+            "nsfl-ctl get events --follow --job default/digits --client c1",
+            "nsfl-ctl describe client c1",
+            "nsfl-ctl describe actor jobs/default/digits/coordinator -o yaml",
+            "nsfl-ctl restart actor selector",
+            "nsfl-ctl stop actor selector",
+            "nsfl-ctl trace actor selector --seconds 5",
+            "nsfl-ctl cordon client c1 --reason disk",
+            "nsfl-ctl uncordon client c1",
+            "nsfl-ctl remove client c1",
+            "nsfl-ctl token create ada --role operator",
+            "nsfl-ctl token list -o json",
+            "nsfl-ctl token revoke 0123456789ab",
+            "nsfl-ctl audit --after 7 --limit 10",
+            "nsfl-ctl top --once",
+            "nsfl-ctl set config -t admin.token",
             "nsfl-ctl get namespace",
             "nsfl-ctl get config",
             "nsfl-ctl watch job default digits --timeout 5",
@@ -360,6 +561,8 @@ mod tests {
             "nsfl-ctl set config",
             "nsfl-ctl get jobs default -o xml",
             "nsfl-ctl restore monday.tar",
+            "nsfl-ctl token create ada --role root",
+            "nsfl-ctl trace actor a --seconds 61",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

@@ -26,6 +26,9 @@ pub(crate) struct Config {
     /// The user's password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) password: Option<String>,
+    /// The token that is shown to the server, in place of user and password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) token: Option<String>,
     /// Certificate of the authority of https servers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) certificate: Option<PathBuf>,

@@ -3,6 +3,7 @@
 use crate::actor_tree;
 use crate::cli::{Get, JobName, What};
 use crate::document::job_id;
+use crate::events;
 use crate::fault::Fault;
 use crate::job::{job_path, jobs_path};
 use crate::print::{Output, or_dash, result, structured, table};
@@ -23,7 +24,11 @@ pub(crate) fn get(rest: &Rest, get: Get) -> Result<(), Fault> {
             let path = format!("/api/v1/clients/{}", escaped(&id));
             show(rest, &path, output, |client: Client| clients_table(&[client]))
         }
-        What::Actors => show(rest, "/api/v1/actors", output, |tree: Actor| actor_tree::render(&tree)),
+        What::Actors { client } => {
+            let path = client.map_or_else(String::new, |client| format!("?client={}", escaped(&client)));
+            show(rest, &format!("/api/v1/actors{path}"), output, |tree: Actor| actor_tree::render(&tree))
+        }
+        What::Events(args) => events::get(rest, &args, output),
         What::Namespace => show(rest, "/api/v1/namespaces", output, |body: Namespaces| {
             body.namespaces.into_iter().map(|name| name + "\n").collect()
         }),
@@ -75,7 +80,7 @@ fn last_values(metrics: &JobMetrics) -> Value {
     json!({"train": last(&metrics.train), "evaluate": last(&metrics.evaluate)})
 }
 
-fn show<T: Serialize + DeserializeOwned>(
+pub(crate) fn show<T: Serialize + DeserializeOwned>(
     rest: &Rest,
     path: &str,
     output: Option<Output>,
@@ -107,7 +112,11 @@ fn clients_table(clients: &[Client]) -> String {
         let runtimes: Vec<&str> = client.runtimes.iter().map(|runtime| runtime.as_str()).collect();
         [
             client.id.to_string(),
-            client.state.clone(),
+            if client.cordoned && client.state != "removed" {
+                format!("{}, cordoned", client.state)
+            } else {
+                client.state.clone()
+            },
             format!("{}/{}", client.current_tasks, client.max_tasks),
             or_dash(Some(runtimes.join(",")).filter(|text| !text.is_empty())),
             or_dash(Some(datasets.join(",")).filter(|text| !text.is_empty())),

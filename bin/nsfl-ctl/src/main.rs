@@ -1,12 +1,15 @@
 //! The command line: talks REST and nothing else. Results go to stdout, talk to stderr.
 
+mod actor;
 mod actor_tree;
 mod attach;
 mod backup;
 mod cli;
+mod client;
 mod config;
 mod describe;
 mod document;
+mod events;
 mod fault;
 mod get;
 mod job;
@@ -18,6 +21,8 @@ mod screen;
 mod settings;
 mod spark;
 mod sse;
+mod token;
+mod top;
 mod watch;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -66,12 +71,23 @@ fn ask(rest: &Rest, command: Command) -> Result<(), Fault> {
         Command::Create { what: cli::Write::Job(args) } => job::create(rest, &args),
         Command::Update { what: cli::Change::Job(args) } => job::update(rest, &args),
         Command::Start { what: cli::Start::Job(args) } => job::start(rest, &args),
-        Command::Stop { what: cli::Operate::Job(job) } => job::stop(rest, &job),
+        Command::Stop { what: cli::Stop::Job(job) } => job::stop(rest, &job),
+        Command::Stop { what: cli::Stop::Actor(actor) } => actor::operate(rest, &actor, "stop"),
+        Command::Restart { what: cli::Restart::Actor(actor) } => actor::operate(rest, &actor, "restart"),
+        Command::Trace { what: cli::Trace::Actor(args) } => actor::trace(rest, &args),
+        Command::Cordon { what: cli::KeepAway::Client(args) } => client::cordon(rest, &args),
+        Command::Remove { what: cli::KeepAway::Client(args) } => client::remove(rest, &args),
+        Command::Uncordon { what: cli::LetIn::Client { id } } => client::uncordon(rest, &id),
+        Command::Token { what } => token::token(rest, what),
+        Command::Audit(args) => token::audit(rest, &args),
+        Command::Top(args) => top::top(rest, &args),
         Command::Delete { what: cli::Operate::Job(job) } => job::delete(rest, &job),
         Command::Get(get) => get::get(rest, get),
         Command::Watch { what: cli::Watch::Job(args) } => watch::job(rest, &args),
         Command::Backup(args) => backup::take(rest, &args),
         Command::Describe { what: cli::Describe::Job(args) } => describe::job(rest, &args),
+        Command::Describe { what: cli::Describe::Client(args) } => client::describe(rest, &args),
+        Command::Describe { what: cli::Describe::Actor(args) } => actor::describe(rest, &args),
         Command::Logs { what: cli::Logs::Job(args) } => describe::logs(rest, &args),
         Command::Health => print::result(&format!("{}\n", rest.text("/api/v1/health")?.trim_end())),
         Command::Version => get::version(rest),

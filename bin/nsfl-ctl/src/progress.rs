@@ -212,7 +212,7 @@ mod tests {
     use serde_json::json;
 
     fn event(kind: &str, fields: Value) -> Event {
-        Event { id: 1, at: Time(Timestamp(0)), kind: kind.into(), fields }
+        Event { id: 1, at: Time(Timestamp(0)), job: None, kind: kind.into(), fields }
     }
 
     /// Each event with its line and the status after it.

@@ -57,8 +57,8 @@ impl Rest {
             let how = "https needs the certificate of the server's authority: `nsfl-ctl set config -c ca.pem`";
             return Err(Fault::Usage(how.into()));
         }
-        if config.password.is_some() && !urls.iter().all(|url| is_private(url)) {
-            let how = "a password is sent over https or to this machine only: `nsfl-ctl set config -s https://…`, or remove the user";
+        if (config.password.is_some() || config.token.is_some()) && !urls.iter().all(|url| is_private(url)) {
+            let how = "a password or a token is sent over https or to this machine only: `nsfl-ctl set config -s https://…`, or remove it";
             return Err(Fault::Usage(how.into()));
         }
         let mut agent = Agent::config_builder()
@@ -75,10 +75,11 @@ impl Rest {
             agent = agent.tls_config(tls.build());
         }
         // a user without a password is a name: the author of the jobs that are submitted
-        let authorization = config.user.as_ref().map(|user| {
+        let login = config.user.as_ref().map(|user| {
             let password = config.password.as_deref().unwrap_or_default();
             format!("Basic {}", base64(&format!("{user}:{password}")))
         });
+        let authorization = config.token.as_ref().map(|token| format!("Bearer {token}")).or(login);
         Ok(Self { agent: agent.build().new_agent(), config, authorization })
     }
 
@@ -97,6 +98,13 @@ impl Rest {
     /// A change that sends JSON; its answer says nothing but that it was done.
     pub(crate) fn change(&self, method: &str, path: &str, body: &serde_json::Value) -> Result<(), Fault> {
         self.send(method, self.config.server(), path, Kind::Plain, body.to_string()).map(drop)
+    }
+
+    /// A change that sends JSON and is answered by a body of a known type.
+    pub(crate) fn make<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> Result<T, Fault> {
+        let mut answer = self.send("POST", self.config.server(), path, Kind::Plain, body.to_string())?;
+        let text = self.read(&mut answer)?;
+        serde_json::from_str(&text).map_err(|e| self.unreadable(&e, &text))
     }
 
     /// Removes what is at the path.

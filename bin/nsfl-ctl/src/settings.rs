@@ -23,6 +23,9 @@ pub(crate) fn set(path: &Path, given: Settings) -> Result<(), Fault> {
     if let Some(file) = given.certificate {
         config.certificate = checked_certificate(file)?;
     }
+    if let Some(file) = given.token {
+        config.token = token(&file)?;
+    }
     if given.password {
         let user = config.user.as_deref();
         let user = user.ok_or_else(|| Fault::Usage("a password belongs to a user: give -u too".into()))?;
@@ -53,8 +56,19 @@ fn view(config: &Config) -> Value {
         "data_server": config.data_server(),
         "user": config.user,
         "password": config.password.as_ref().map(|_| "(set)"),
+        "token": config.token.as_ref().map(|_| "(set)"),
         "certificate": config.certificate,
     })
+}
+
+/// The first line of a file, or of standard input; an empty one removes the token.
+fn token(file: &Path) -> Result<Option<String>, Fault> {
+    let text = match file.as_os_str().is_empty() {
+        true => String::new(),
+        false if file == Path::new("-") => std::io::read_to_string(std::io::stdin().lock())?,
+        false => std::fs::read_to_string(file).map_err(|e| Fault::file(file, e))?,
+    };
+    Ok(text.lines().next().map(|line| line.trim().to_owned()).filter(|token| !token.is_empty()))
 }
 
 fn checked_url(url: &str) -> Result<Option<String>, Fault> {

@@ -5,7 +5,7 @@ use crate::server::trainer;
 use crate::{check, confine, exit, newer, node};
 use nsfl_actor::{Supervisor, now_ms};
 use nsfl_config::{ClientConfig, Count, Scripts};
-use nsfl_messages::wire::{ClientInfo, EXPORT_TASKS, VERSION};
+use nsfl_messages::wire::{ClientInfo, EXPORT_OBSERVE, EXPORT_TASKS, VERSION};
 use nsfl_store_posix::{PosixBlobStore, PosixConfig};
 use nsfl_store_sled::SledTaskStore;
 use nsfl_task_manager::{Admission, ProcessConfig, Processes, ScriptRules, SiteConfig, client_tree};
@@ -53,6 +53,7 @@ async fn start(config: &ClientConfig, credentials: Credentials) -> anyhow::Resul
         sandboxed: processes.scripts.confinement.sandbox.is_some(),
     };
     let site = SiteConfig {
+        observable: config.console.observe,
         admission,
         info: info(config, &credentials),
         heartbeat: config.heartbeat_ms.duration(),
@@ -69,7 +70,7 @@ async fn start(config: &ClientConfig, credentials: Credentials) -> anyhow::Resul
         credentials,
         claimed: None,
         incarnation: now_ms(),
-        exports: vec![Export { index: EXPORT_TASKS, name: "tasks".into(), version: VERSION }],
+        exports: exports(config),
         limits: Limits {
             blob_bytes: config.limits.max_blob_bytes.get(),
             handshake: config.link.connect_timeout_ms.duration(),
@@ -78,6 +79,16 @@ async fn start(config: &ClientConfig, credentials: Credentials) -> anyhow::Resul
         redial: Redial { first: config.link.retry_base_ms.duration(), max: config.link.retry_max_ms.duration() },
     });
     Supervisor::start(client_tree(site, connection)).await.map_err(|failure| exit::failure(&failure, 1))
+}
+
+/// What the server may address here.
+fn exports(config: &ClientConfig) -> Vec<Export> {
+    let export = |index, name: &str| Export { index, name: name.to_owned(), version: VERSION };
+    let mut exports = vec![export(EXPORT_TASKS, "tasks")];
+    if config.console.observe {
+        exports.push(export(EXPORT_OBSERVE, "observe"));
+    }
+    exports
 }
 
 fn processes(config: &ClientConfig) -> anyhow::Result<ProcessConfig> {

@@ -27,9 +27,10 @@ use nsfl_gateway::{GatewayConfig, gateway_tree};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, LiveEvent, SchedulerMsg, SelectorMsg};
 use nsfl_scheduler::{Scheduler, SchedulerArgs};
 use nsfl_selector::{Selector, SelectorArgs};
-use nsfl_store::{BlobStore, JobStore};
+use nsfl_store::{AccessStore, BlobStore, JobStore};
 use nsfl_store_posix::{PosixBlobStore, PosixConfig};
 use nsfl_store_sqlite::SqliteJobStore;
+use nsfl_telemetry::LogTail;
 use nsfl_trainer::TrainerCommand;
 use nsfl_transport::{Limits, Liveness};
 use nsfl_types::JobKey;
@@ -51,11 +52,11 @@ const LIVE: usize = 256;
 pub(crate) fn main(args: ServerArgs) -> anyhow::Result<()> {
     let config = ServerConfig::load(args.config.as_deref(), args.flags())
         .map_err(|e| exit::coded(exit::CONFIG, e.to_string()))?;
-    nsfl_telemetry::init(&config.log)?;
+    let logs = nsfl_telemetry::init(&config.log)?;
     let _lock = node::lock_folder(&config.data_dir)?;
     let shutdown = config.shutdown_ms.duration();
     node::run(async {
-        let started = start(config).await?;
+        let started = start(config, logs).await?;
         let ready = json!({"ready": "server", "rest": started.rest, "link": started.link});
         let fold = async { Ok(started.store.fold_log().await?) };
         node::live(started.root, ready, &args.node, shutdown, fold).await
@@ -91,7 +92,7 @@ struct Addresses {
     live: broadcast::Sender<LiveEvent>,
 }
 
-async fn start(config: ServerConfig) -> anyhow::Result<Started> {
+async fn start(config: ServerConfig, logs: LogTail) -> anyhow::Result<Started> {
     let credentials = check::server_credentials(&config)?;
     refuse_unfinished(&config.data_dir)?;
     let database =
@@ -106,6 +107,8 @@ async fn start(config: ServerConfig) -> anyhow::Result<Started> {
         })
         .map_err(exit::store)?,
     );
+    let access: Arc<dyn AccessStore> = database.clone();
+    first_token(&config, access.as_ref()).await?;
     let backups = Backups::new(&config.data_dir, database.clone(), blobs.clone())?;
     let storage = config.data_dir.join("storage");
     for namespace in &config.namespaces {
@@ -124,11 +127,11 @@ async fn start(config: ServerConfig) -> anyhow::Result<Started> {
     let (link, mut link_address) = watch::channel(None);
     let root = SupervisorSpec::new("server")
         .bind(&addresses.root)
-        .child(selector(&config, &addresses))
+        .child(selector(&config, &addresses, &access))
         .child(core(&config, &addresses, &store, &blobs, storage.clone()))
-        .child(gateway(&config, &addresses, &blobs, credentials, link))
+        .child(gateway(&config, &addresses, &blobs, &access, credentials, link))
         .child(sweeper(&blobs, &backups))
-        .child(api_server(&config, &addresses, &store, backups, storage));
+        .child(api_server(&config, &addresses, &store, access, logs, backups, storage));
     let root = Supervisor::start(root).await.map_err(|failure| exit::failure(&failure, 1))?;
     let link = link_address.wait_for(Option::is_some).await?.map_or_else(String::new, |a: SocketAddr| a.to_string());
     let api = addresses.api.observe(OBSERVE).await;
@@ -137,8 +140,25 @@ async fn start(config: ServerConfig) -> anyhow::Result<Started> {
     Ok(Started { root, store: database, rest, link })
 }
 
-fn selector(config: &ServerConfig, addresses: &Addresses) -> ChildSpec {
-    let args = SelectorArgs { scheduler: addresses.scheduler.clone(), expiry_ms: config.link.expiry_ms.get() };
+/// Without one nobody could ask this server, unless this machine needs none.
+async fn first_token(config: &ServerConfig, access: &dyn AccessStore) -> anyhow::Result<()> {
+    let file = config.data_dir.join("admin.token");
+    if config.rest.loopback_without_token {
+        return Ok(());
+    }
+    let made = nsfl_api_server::first_token(access, &file).await.map_err(|failure| exit::failure(&failure, 1))?;
+    if made {
+        tracing::info!(file = %file.display(), "an admin's token was written");
+    }
+    Ok(())
+}
+
+fn selector(config: &ServerConfig, addresses: &Addresses, access: &Arc<dyn AccessStore>) -> ChildSpec {
+    let args = SelectorArgs {
+        scheduler: addresses.scheduler.clone(),
+        access: access.clone(),
+        expiry_ms: config.link.expiry_ms.get(),
+    };
     ChildSpec::role::<Selector>("selector", &addresses.selector, args, Restart::Permanent)
 }
 
@@ -201,6 +221,7 @@ fn gateway(
     config: &ServerConfig,
     addresses: &Addresses,
     blobs: &Arc<dyn BlobStore>,
+    access: &Arc<dyn AccessStore>,
     credentials: nsfl_transport::Credentials,
     link: watch::Sender<Option<SocketAddr>>,
 ) -> ChildSpec {
@@ -218,6 +239,7 @@ fn gateway(
     let args = GatewayConfig {
         server,
         blobs: blobs.clone(),
+        access: access.clone(),
         selector: addresses.selector.clone(),
         coordinators: addresses.coordinators.clone(),
         max_update_bytes: config.limits.max_blob_bytes.get(),
@@ -239,10 +261,11 @@ fn api_server(
     config: &ServerConfig,
     addresses: &Addresses,
     store: &Arc<dyn JobStore>,
+    access: Arc<dyn AccessStore>,
+    logs: LogTail,
     backups: Backups,
     storage: PathBuf,
 ) -> ChildSpec {
-    let root = addresses.root.clone();
     let tls = config.rest.tls.as_ref();
     let args = ApiServerArgs {
         listen: config.rest.listen,
@@ -252,10 +275,11 @@ fn api_server(
         coordinators: addresses.coordinators.clone(),
         store: store.clone(),
         live: addresses.live.clone(),
-        observe: Arc::new(move || {
-            let root = root.clone();
-            Box::pin(async move { root.observe(OBSERVE).await })
-        }),
+        gateway: addresses.gateway.clone(),
+        root: addresses.root.clone(),
+        access,
+        loopback_without_token: config.rest.loopback_without_token,
+        logs,
         backup: Arc::new(move || {
             let backups = backups.clone();
             Box::pin(async move { backups.take().await })

@@ -16,7 +16,7 @@ use nsfl_messages::SchedulerMsg;
 use nsfl_messages::wire::{ClientInfo, EXPORT_TASKS, VERSION};
 use nsfl_scheduler::{Scheduler, SchedulerArgs};
 use nsfl_selector::{Selector, SelectorArgs};
-use nsfl_store::memory::{MemoryBlobStore, MemoryJobStore, MemoryTaskStore};
+use nsfl_store::memory::{MemoryAccessStore, MemoryBlobStore, MemoryJobStore, MemoryTaskStore};
 use nsfl_store::{BlobStore, JobStore};
 use nsfl_task_manager::{Admission, SiteConfig, client_tree};
 use nsfl_trainer::TrainerCommand;
@@ -147,7 +147,11 @@ impl World {
         let jobs = Supervisor::unbound("core/jobs");
         self.scheduler = Some(scheduler.clone());
 
-        let selector_args = SelectorArgs { scheduler: scheduler.clone(), expiry_ms: EXPIRY.as_millis() as u64 };
+        let selector_args = SelectorArgs {
+            scheduler: scheduler.clone(),
+            access: Arc::new(MemoryAccessStore::default()),
+            expiry_ms: EXPIRY.as_millis() as u64,
+        };
         let surroundings = Surroundings {
             store: store.clone(),
             blobs: blobs.clone(),
@@ -198,6 +202,7 @@ impl World {
                 },
             },
             blobs,
+            access: Arc::new(MemoryAccessStore::default()),
             selector: selector.clone(),
             coordinators,
             max_update_bytes: 1 << 20,
@@ -223,6 +228,7 @@ impl World {
             failing: self.failing,
         };
         let site = SiteConfig {
+            observable: false,
             info: ClientInfo {
                 client: name.parse().unwrap(),
                 address: "10.0.0.1".into(),

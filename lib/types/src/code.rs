@@ -133,6 +133,12 @@ codes! {
     WrongNames => "wrong-names",
     /// The scripts sent with a job are more than is taken, or unpack to more.
     PackageTooLarge => "package-too-large",
+    /// No token, or none that is valid.
+    Unauthenticated => "unauthenticated",
+    /// The token's role does not allow the request.
+    Forbidden => "forbidden",
+    /// A web page of another origin asked.
+    WrongOrigin => "wrong-origin",
 }
 
 impl fmt::Display for Code {

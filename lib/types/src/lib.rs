@@ -9,6 +9,7 @@ mod job;
 mod metrics;
 mod task;
 mod time;
+mod user;
 
 pub use blob::{BlobRef, Digest, DigestError};
 pub use cause::Cause;
@@ -23,3 +24,4 @@ pub use job::{
 pub use metrics::Metrics;
 pub use task::{TaskKey, TaskKind, seed_for};
 pub use time::Timestamp;
+pub use user::{RoleError, UserRole};

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -75,19 +76,15 @@ impl<M: Send + 'static> Address<M> {
     /// Sends, waiting for room at most `deadline`; then [`SendError::Full`]. An actor that is down, or between two
     /// lives, gives [`SendError::Down`] at once.
     pub async fn tell_within(&self, deadline: Duration, msg: M) -> Result<(), SendError> {
-        if self.inner.slot.load().is_none() {
-            return Err(SendError::Down);
-        }
-        let ticket = self.inner.vitals.gate.enter(deadline).await.ok_or(SendError::Full)?;
+        self.look()?;
+        let ticket = self.inner.vitals.gate.enter(deadline).await.ok_or_else(|| self.full())?;
         self.push(ticket, msg)
     }
 
     /// Sends without waiting.
     pub fn try_tell(&self, msg: M) -> Result<(), SendError> {
-        if self.inner.slot.load().is_none() {
-            return Err(SendError::Down);
-        }
-        let ticket = self.inner.vitals.gate.try_enter().ok_or(SendError::Full)?;
+        self.look()?;
+        let ticket = self.inner.vitals.gate.try_enter().ok_or_else(|| self.full())?;
         self.push(ticket, msg)
     }
 
@@ -140,6 +137,20 @@ impl<M: Send + 'static> Address<M> {
         if held.as_ref().is_some_and(|lane| lane.actor.get_id() == life) {
             self.inner.slot.compare_and_swap(&held, None);
         }
+    }
+
+    /// Whether somebody lives here; a message that finds nobody is a dead letter.
+    fn look(&self) -> Result<(), SendError> {
+        if self.inner.slot.load().is_some() {
+            return Ok(());
+        }
+        self.inner.vitals.tally.dead_letters.fetch_add(1, Ordering::Relaxed);
+        Err(SendError::Down)
+    }
+
+    fn full(&self) -> SendError {
+        self.inner.vitals.tally.rejected.fetch_add(1, Ordering::Relaxed);
+        SendError::Full
     }
 
     fn push(&self, ticket: Ticket, msg: M) -> Result<(), SendError> {
@@ -202,6 +213,7 @@ pub(crate) struct Bound<M: Send + 'static> {
 
 impl<M: Send + 'static> Drop for Bound<M> {
     fn drop(&mut self) {
+        self.address.vitals().tally.abandon();
         self.address.release(self.life);
     }
 }

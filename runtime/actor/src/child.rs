@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -25,6 +26,8 @@ pub(crate) struct Child {
     pub(crate) token: u64,
     /// To be ended because a sibling failed.
     pub(crate) doomed: bool,
+    /// What made it end, until it is started again; none when that was asked for.
+    pub(crate) cause: Option<String>,
     /// Whom to tell when the start or halt under way is done.
     pub(crate) callers: Vec<Reply<Result<(), Failure>>>,
     /// When it was restarted within the intensity's period.
@@ -57,6 +60,7 @@ impl Child {
             phase: Phase::Down,
             token: 0,
             doomed: false,
+            cause: None,
             callers: Vec::new(),
             restarts: Vec::new(),
             in_a_row: 0,
@@ -122,7 +126,10 @@ impl Child {
         let state = match self.phase {
             Phase::Up(_) => {
                 let answer = member.observe(within);
-                let or_else = move || member.vitals().view(ActorState::Unresponsive);
+                let or_else = move || {
+                    member.vitals().tally.unanswered.fetch_add(1, Ordering::Relaxed);
+                    member.vitals().view(ActorState::Unresponsive)
+                };
                 return async move { answer.await.unwrap_or_else(or_else) }.boxed();
             }
             Phase::Waiting(_) | Phase::Halting(_, After::Start) => ActorState::Restarting,

@@ -2,7 +2,7 @@
 //!
 //! It counts and bounds; the queue itself is ractor's.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
+
+use crate::tally::Tally;
 
 /// A mailbox at one moment. `depth` counts messages accepted and not yet taken; `waiting` counts senders held back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,23 +30,52 @@ pub(crate) struct Gate {
     permits: Semaphore,
     waiting: AtomicUsize,
     queue: Mutex<Queue>,
+    tally: Arc<Tally>,
 }
 
+/// When each message came, in order. Messages leave at the front but for rare exceptions, which leave a gap.
 #[derive(Default)]
 struct Queue {
-    next: u64,
-    since: BTreeMap<u64, Instant>,
+    first: u64,
+    since: VecDeque<Option<Instant>>,
+    depth: usize,
     high_water: usize,
 }
 
+impl Queue {
+    fn push(&mut self, now: Instant) -> u64 {
+        let number = self.first + self.since.len() as u64;
+        self.since.push_back(Some(now));
+        self.depth += 1;
+        self.high_water = self.high_water.max(self.depth);
+        number
+    }
+
+    fn remove(&mut self, number: u64) {
+        let at = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        if at.and_then(|at| self.since.get_mut(at)).and_then(Option::take).is_some() {
+            self.depth -= 1;
+        }
+        while matches!(self.since.front(), Some(None)) {
+            self.since.pop_front();
+            self.first += 1;
+        }
+    }
+
+    fn oldest(&self) -> Option<Instant> {
+        self.since.front().copied().flatten()
+    }
+}
+
 impl Gate {
-    pub(crate) fn new(capacity: usize) -> Arc<Self> {
+    pub(crate) fn new(capacity: usize, tally: Arc<Tally>) -> Arc<Self> {
         let capacity = capacity.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
             capacity,
             permits: Semaphore::new(capacity),
             waiting: AtomicUsize::new(0),
             queue: Mutex::default(),
+            tally,
         })
     }
 
@@ -67,11 +98,11 @@ impl Gate {
     pub(crate) fn view(&self) -> MailboxView {
         let queue = self.queue();
         MailboxView {
-            depth: queue.since.len(),
+            depth: queue.depth,
             capacity: self.capacity,
             high_water: queue.high_water,
             waiting: self.waiting.load(Ordering::Relaxed),
-            oldest_ms: queue.since.values().next().map_or(0, |since| since.elapsed().as_millis() as u64),
+            oldest_ms: queue.oldest().map_or(0, |since| since.elapsed().as_millis() as u64),
         }
     }
 
@@ -80,27 +111,36 @@ impl Gate {
     }
 }
 
-/// The right to one place in a mailbox. Travels with the message; dropping it frees the place.
+/// The right to one place in a mailbox. Travels with the message; dropping it frees the place. A message whose ticket is
+/// dropped untaken was never read: a dead letter.
 pub(crate) struct Ticket {
     gate: Arc<Gate>,
     number: u64,
+    since: Instant,
+    taken: bool,
 }
 
 impl Ticket {
     fn new(gate: &Arc<Gate>) -> Self {
-        let mut queue = gate.queue();
-        let number = queue.next;
-        queue.next += 1;
-        queue.since.insert(number, Instant::now());
-        queue.high_water = queue.high_water.max(queue.since.len());
-        Self { gate: Arc::clone(gate), number }
+        let since = Instant::now();
+        let number = gate.queue().push(since);
+        Self { gate: Arc::clone(gate), number, since, taken: false }
+    }
+
+    /// The actor reads the message. Gives the time at which it came.
+    pub(crate) fn take(mut self) -> Instant {
+        self.taken = true;
+        self.since
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.gate.queue().since.remove(&self.number);
+        self.gate.queue().remove(self.number);
         self.gate.permits.add_permits(1);
+        if !self.taken {
+            self.gate.tally.dead_letters.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -116,5 +156,36 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn depth_high_water_and_dead_letters_are_right_in_any_order_of_leaving(
+            steps in proptest::collection::vec((any::<bool>(), any::<u8>(), any::<bool>()), 0..200),
+        ) {
+            let tally = Arc::new(Tally::default());
+            let gate = Gate::new(1000, Arc::clone(&tally));
+            let (mut inside, mut highest, mut dead): (Vec<Ticket>, usize, u64) = (Vec::new(), 0, 0);
+            for (enters, which, read) in steps {
+                if enters || inside.is_empty() {
+                    inside.push(gate.try_enter().expect("there is room"));
+                } else {
+                    let ticket = inside.remove(usize::from(which) % inside.len());
+                    if read { ticket.take(); } else { dead += 1; drop(ticket) }
+                }
+                highest = highest.max(inside.len());
+                let view = gate.view();
+                prop_assert_eq!((view.depth, view.high_water), (inside.len(), highest));
+                prop_assert_eq!(gate.queue().oldest(), inside.first().map(|ticket| ticket.since));
+                prop_assert_eq!(gate.permits.available_permits(), 1000 - inside.len());
+            }
+            prop_assert_eq!(tally.dead_letters.load(Ordering::Relaxed), dead);
+        }
     }
 }

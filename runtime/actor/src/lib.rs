@@ -19,6 +19,8 @@ mod shell;
 mod simulation;
 mod spec;
 mod supervisor;
+mod tally;
+mod tap;
 mod tree;
 mod vitals;
 
@@ -33,5 +35,7 @@ pub use reply::Reply;
 pub use role::{Next, Role};
 pub use simulation::{Life, Simulation};
 pub use spec::{Backoff, ChildEvent, ChildSpec, GiveUp, Intensity, Restart, Strategy, SupervisorSpec};
-pub use supervisor::{Exit, Supervisor};
-pub use vitals::{ActorState, ActorView};
+pub use supervisor::{Exit, Found, Supervisor};
+pub use tally::{HandlerView, SLOW_HANDLER, Totals, census};
+pub use tap::Traced;
+pub use vitals::{ActorState, ActorView, RestartView};

@@ -1,5 +1,6 @@
 //! `Member`: a child as its supervisor sees it, whatever it is: something to start, to look at and to end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -9,10 +10,13 @@ use ractor::{Actor, ActorCell, SpawnErr};
 use crate::address::Address;
 use crate::failure::Failure;
 use crate::shell::{Behaviour, Shell};
+use crate::supervisor::Supervisor;
 use crate::vitals::{ActorView, Vitals};
 
 pub(crate) trait Member: Send + Sync {
-    fn vitals(&self) -> &Vitals;
+    fn vitals(&self) -> &Arc<Vitals>;
+    /// Its handle, if it is a supervisor.
+    fn supervisor(&self) -> Option<Supervisor>;
     /// Begins a life, linked to `parent` if there is one; done when its start is.
     fn spawn(&self, parent: Option<ActorCell>) -> BoxFuture<'static, Result<ActorCell, Failure>>;
     fn observe(&self, deadline: Duration) -> BoxFuture<'static, Option<ActorView>>;
@@ -33,8 +37,12 @@ impl<B: Behaviour> Seat<B> {
 }
 
 impl<B: Behaviour> Member for Seat<B> {
-    fn vitals(&self) -> &Vitals {
+    fn vitals(&self) -> &Arc<Vitals> {
         self.address.vitals()
+    }
+
+    fn supervisor(&self) -> Option<Supervisor> {
+        B::supervisor(&self.args)
     }
 
     fn spawn(&self, parent: Option<ActorCell>) -> BoxFuture<'static, Result<ActorCell, Failure>> {

@@ -1,5 +1,6 @@
 //! `Role`: what one writes to make an actor. It decides nothing about restarts; its supervisor does.
 
+use std::fmt::Debug;
 use std::future::Future;
 
 use serde_json::Value;
@@ -8,7 +9,8 @@ use crate::context::Context;
 use crate::failure::Failure;
 
 pub trait Role: Send + Sized + 'static {
-    type Msg: Send + 'static;
+    /// Debugged as its variant's name first, by which a trace calls it.
+    type Msg: Debug + Send + 'static;
     /// Used again at each restart.
     type Args: Clone + Send + Sync + 'static;
     /// What it is, in one word for logs and views, such as `"scheduler"`.

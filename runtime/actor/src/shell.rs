@@ -1,9 +1,11 @@
 //! The ractor actor around a role or a supervisor: opens the gate, reads the own lane first, turns panics into
 //! failures, answers Observe, and lets go of everything before its supervisor hears of the end.
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use serde_json::json;
@@ -11,16 +13,20 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::Instant;
 
 use crate::address::{Address, Bound, Lane, Own, Wire};
+use crate::clock::now_ms;
 use crate::context::Context;
 use crate::failure::{Failure, Raised, caught};
 use crate::reply::Reply;
 use crate::role::{Next, Role};
 use crate::simulation;
+use crate::supervisor::Supervisor;
+use crate::tally::Tally;
+use crate::tap::{Traced, variant};
 use crate::vitals::{ActorState, ActorView};
 
 /// What the shell runs: any role, or the supervisor.
 pub(crate) trait Behaviour: Send + Sized + 'static {
-    type Msg: Send + 'static;
+    type Msg: Debug + Send + 'static;
     type Args: Clone + Send + Sync + 'static;
     const KIND: &'static str;
 
@@ -31,6 +37,12 @@ pub(crate) trait Behaviour: Send + Sized + 'static {
         ctx: &Context<Self::Msg>,
     ) -> impl Future<Output = Result<Next, Failure>> + Send;
     fn stop(&mut self, ctx: &Context<Self::Msg>) -> impl Future<Output = ()> + Send;
+
+    /// The handle of what is started with `args`, if it is a supervisor.
+    fn supervisor(args: &Self::Args) -> Option<Supervisor> {
+        let _ = args;
+        None
+    }
 
     /// Completes `view`, which already holds what is known from outside, and answers before `until`.
     fn observe(&self, view: ActorView, until: Instant, reply: Reply<ActorView>, ctx: &Context<Self::Msg>);
@@ -122,14 +134,14 @@ impl<B: Behaviour> Actor for Shell<B> {
         let Some(mut life) = state.take() else { return Ok(()) };
         let told = match wire {
             Wire::Wake => None,
-            Wire::Told(ticket, msg) => {
-                drop(ticket);
-                Some(msg)
-            }
+            Wire::Told(ticket, msg) => Some((ticket.take(), msg)),
         };
         let mut next = life.read_own_lane().await;
-        if let (Ok(Next::Continue), Some(msg)) = (&next, told) {
-            next = life.input(msg).await;
+        match (&next, told) {
+            (Ok(Next::Continue), Some((since, msg))) => next = life.input(msg, Some(since)).await,
+            // its life ends before its turn came
+            (_, Some(_)) => _ = life.tally().dead_letters.fetch_add(1, Ordering::Relaxed),
+            (_, None) => {}
         }
         go_on(next, life, &myself, state)
     }
@@ -161,8 +173,8 @@ impl<B: Behaviour> Life<B> {
     async fn read_own_lane(&mut self) -> Result<Next, Failure> {
         for _ in 0..self.own.len() {
             let next = match self.own.try_recv() {
-                Ok(Own::Input(msg)) => self.input(msg).await?,
-                Ok(Own::Timed(fuse, msg)) if fuse.is_lit() => self.input(msg).await?,
+                Ok(Own::Input(msg)) => self.input(msg, None).await?,
+                Ok(Own::Timed(fuse, msg)) if fuse.is_lit() => self.input(msg, None).await?,
                 Ok(Own::Observe(until, reply)) if !reply.is_closed() => {
                     let view = self.ctx.address().vitals().view(ActorState::Running);
                     self.behaviour.observe(view, until, reply, &self.ctx);
@@ -178,11 +190,27 @@ impl<B: Behaviour> Life<B> {
         Ok(Next::Continue)
     }
 
-    async fn input(&mut self, msg: B::Msg) -> Result<Next, Failure> {
-        let begun = std::time::Instant::now();
+    /// `since`: when a message came into the mailbox; none for what did not come through it.
+    async fn input(&mut self, msg: B::Msg, since: Option<Instant>) -> Result<Next, Failure> {
+        let vitals = self.ctx.address().vitals();
+        let name = vitals.tap.is_open().then(|| variant(&msg));
+        let begun = Instant::now();
+        vitals.tally.begin(begun);
         let next = caught(B::handle(&mut self.behaviour, msg, &self.ctx)).await.flatten();
-        self.ctx.address().vitals().count_handled(begun.elapsed());
+        let took = begun.elapsed();
+        if vitals.tally.end(took) {
+            tracing::warn!(actor = vitals.path, ms = took.as_millis() as u64, "slow handler");
+        }
+        if let Some(message) = name {
+            let waited_us = since.map(|since| begun.saturating_duration_since(since).as_micros() as u64);
+            let handled_us = took.as_micros() as u64;
+            vitals.tap.send(Traced { at_ms: now_ms(), message, waited_us, handled_us, ok: next.is_ok() });
+        }
         next
+    }
+
+    fn tally(&self) -> &Tally {
+        &self.ctx.address().vitals().tally
     }
 }
 

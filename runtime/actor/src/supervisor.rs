@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::{broadcast, watch};
 
 use crate::address::Address;
 use crate::failure::Failure;
 use crate::member::{Member, Seat, halt};
 use crate::reply::Reply;
 use crate::spec::{ChildSpec, SupervisorSpec};
+use crate::tap::Traced;
 use crate::tree::{Command, Done, Tree};
-use crate::vitals::{ActorState, ActorView};
+use crate::vitals::{ActorState, ActorView, Vitals};
 
 /// How a supervisor ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +69,14 @@ impl Supervisor {
         self.call(|reply| Command::Restart(name.to_owned(), reply)).await
     }
 
+    /// Whoever lives, or has lived, at `path` somewhere below. None too when a supervisor on the way does not answer.
+    pub async fn find(&self, path: &str) -> Option<Found> {
+        let find = |reply| Command::Find(path.to_owned(), reply);
+        // boxed: supervisors below are asked the same
+        let answer: BoxFuture<'_, _> = self.address.ask(FIND_DEADLINE, find).boxed();
+        answer.await.ok().flatten()
+    }
+
     /// The tree from here down. Those that do not answer in time are shown unresponsive.
     pub async fn observe(&self, deadline: Duration) -> ActorView {
         match self.address.observe(deadline).await {
@@ -108,5 +119,41 @@ impl Supervisor {
     }
 }
 
+/// An actor found in the tree by its path, with what may be done to it.
+#[derive(Clone)]
+pub struct Found {
+    parent: Supervisor,
+    name: String,
+    vitals: Arc<Vitals>,
+}
+
+impl Found {
+    pub(crate) fn new(parent: Supervisor, name: String, vitals: &Arc<Vitals>) -> Self {
+        Self { parent, name, vitals: Arc::clone(vitals) }
+    }
+
+    /// As [`Supervisor::restart_child`].
+    pub async fn restart(&self) -> Result<(), Failure> {
+        self.parent.restart_child(&self.name).await
+    }
+
+    /// As [`Supervisor::stop_child`].
+    pub async fn stop(&self) -> Result<(), Failure> {
+        self.parent.stop_child(&self.name).await
+    }
+
+    /// What it handles from now on, as long as the receiver is there.
+    pub fn trace(&self) -> broadcast::Receiver<Traced> {
+        self.vitals.tap.listen()
+    }
+}
+
+impl std::fmt::Debug for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Found({})", self.vitals.path)
+    }
+}
+
 const COMMANDS: usize = 1024;
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
+const FIND_DEADLINE: Duration = Duration::from_secs(5);

@@ -14,16 +14,18 @@ use crate::reply::Reply;
 use crate::role::Next;
 use crate::shell::Behaviour;
 use crate::spec::{ChildEvent, ChildSpec, GiveUp, Restart, Strategy, SupervisorSpec};
-use crate::supervisor::Exit;
+use crate::supervisor::{Exit, Found, Supervisor};
 use crate::vitals::ActorView;
 
 pub(crate) type Done = Result<(), Failure>;
 
+#[derive(Debug)]
 pub(crate) enum Command {
     Start(ChildSpec, Reply<Done>),
     Ensure(ChildSpec, Reply<Done>),
     Stop(String, Reply<Done>),
     Restart(String, Reply<Done>),
+    Find(String, Reply<Option<Found>>),
     Spawned(u64, Result<ActorCell, Failure>),
     Halted(u64),
     PauseOver(u64),
@@ -42,6 +44,10 @@ impl Behaviour for Tree {
     type Msg = Command;
     type Args = SupervisorSpec;
     const KIND: &'static str = "supervisor";
+
+    fn supervisor(spec: &SupervisorSpec) -> Option<Supervisor> {
+        Some(spec.handle.clone())
+    }
 
     async fn start(mut spec: SupervisorSpec, ctx: &Ctx) -> Result<Self, Failure> {
         spec.handle.record_exit(None);
@@ -74,6 +80,10 @@ impl Behaviour for Tree {
             }
             Command::Restart(name, reply) => {
                 self.restart_child(&name, reply, ctx);
+                Ok(())
+            }
+            Command::Find(path, reply) => {
+                self.look_for(path, reply, ctx);
                 Ok(())
             }
             Command::Spawned(token, result) => self.spawned(token, result, ctx),
@@ -166,12 +176,30 @@ impl Tree {
         let Some(i) = self.find(name) else { return reply.send(Err(no_child(name))) };
         let child = &mut self.children[i];
         child.callers.push(reply);
+        child.cause = None;
         match &mut child.phase {
             Phase::Down | Phase::Waiting(_) => child.phase = Phase::Waiting(None),
             Phase::Starting(_) => {}
             Phase::Up(_) => self.halt(i, After::Start, ctx),
             Phase::Halting(_, after) => *after = After::Start,
         }
+    }
+
+    /// A child, or whoever a supervisor below finds; they are asked beside, one after the other.
+    fn look_for(&self, path: String, reply: Reply<Option<Found>>, ctx: &Ctx) {
+        if let Some(child) = self.children.iter().find(|child| child.spec.member.vitals().path == path) {
+            let (parent, name) = (self.spec.handle.clone(), child.spec.name.clone());
+            return reply.send(Some(Found::new(parent, name, child.spec.member.vitals())));
+        }
+        let below: Vec<_> = self.children.iter().filter_map(|child| child.spec.member.supervisor()).collect();
+        ctx.run(async move {
+            for supervisor in below {
+                if let Some(found) = supervisor.find(&path).await {
+                    return reply.send(Some(found));
+                }
+            }
+            reply.send(None);
+        });
     }
 
     fn spawned(&mut self, token: u64, result: Result<ActorCell, Failure>, ctx: &Ctx) -> Done {
@@ -233,6 +261,7 @@ impl Tree {
         let child = &mut self.children[i];
         child.answer(&Err(failure.clone()));
         child.doomed = false;
+        child.cause = Some(failure.to_string());
         let path = child.path();
         let restarts = child.spec.member.vitals().restarts();
         if child.spec.restart == Restart::Temporary {
@@ -265,7 +294,10 @@ impl Tree {
             Strategy::RestForOne => i..self.children.len(),
         };
         for sibling in &mut self.children[siblings] {
-            sibling.doomed |= matches!(sibling.phase, Phase::Up(_) | Phase::Starting(_));
+            if matches!(sibling.phase, Phase::Up(_) | Phase::Starting(_)) {
+                sibling.doomed = true;
+                sibling.cause.get_or_insert_with(|| format!("together with {path}"));
+            }
         }
         let after_ms = after.as_millis() as u64;
         tracing::warn!(actor = path, restarts, error = %failure, after_ms, "actor failed and will be restarted");
@@ -289,7 +321,8 @@ impl Tree {
         }
         for i in 0..self.children.len() {
             if self.may_start(i) {
-                self.children[i].spec.member.vitals().count_restart();
+                let cause = self.children[i].cause.take();
+                self.children[i].spec.member.vitals().record_restart(cause);
                 self.launch(i, ctx);
             }
         }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 const SOON: Duration = Duration::from_secs(1);
 
+#[derive(Debug)]
 enum Order {
     Sum(u32, u32, Reply<Result<u32, Failure>>),
     SumBlocking(u32, u32, Reply<Result<u32, Failure>>),

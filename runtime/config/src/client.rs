@@ -67,6 +67,9 @@ pub struct ClientConfig {
     /// Logs, on standard error.
     #[serde(default)]
     pub log: LogConfig,
+    /// What the server's operators may see.
+    #[serde(default)]
+    pub console: Console,
 }
 
 impl ClientConfig {
@@ -146,6 +149,14 @@ impl Check for ClientLink {
     fn check(&self) -> Result<(), String> {
         checked::rising(&[("retry_base_ms", self.retry_base_ms), ("retry_max_ms", self.retry_max_ms)])
     }
+}
+
+/// `[console]`: what the server's operators may see of this client.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Console {
+    /// Whether they may look at its actors: states, mailboxes, errors, names of tasks. Default false.
+    pub observe: bool,
 }
 
 /// `[limits]`: what bounds disk.

@@ -25,7 +25,7 @@ mod scripts;
 mod server;
 
 pub use checked::{Bytes, Count, Millis, ServerAddress};
-pub use client::{ClientConfig, ClientLimits, ClientLink, ResourceLimits};
+pub use client::{ClientConfig, ClientLimits, ClientLink, Console, ResourceLimits};
 pub use error::ConfigError;
 pub use load::{NO_FLAGS, PREFIX};
 pub use policy::{Maximum, Policy};

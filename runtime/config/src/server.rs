@@ -28,7 +28,7 @@ pub struct ServerConfig {
     #[serde(default, deserialize_with = "checked::section")]
     pub link: Link,
     /// The REST interface.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "checked::section")]
     pub rest: Rest,
     /// Certificates of the links.
     pub tls: Tls,
@@ -126,6 +126,8 @@ pub struct Rest {
     /// Address to listen on. Default `127.0.0.1:8080`: this machine only.
     #[serde(deserialize_with = "checked::listen")]
     pub listen: SocketAddr,
+    /// Whether requests from this machine need no token and may do everything; only with `listen` on loopback. Default false.
+    pub loopback_without_token: bool,
     /// HTTPS instead of HTTP. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<RestTls>,
@@ -133,7 +135,19 @@ pub struct Rest {
 
 impl Default for Rest {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), tls: None }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), loopback_without_token: false, tls: None }
+    }
+}
+
+impl Check for Rest {
+    fn check(&self) -> Result<(), String> {
+        if self.loopback_without_token && !self.listen.ip().is_loopback() {
+            let how = "loopback_without_token is for a server that only this machine can reach";
+            return Err(format!(
+                "{how}: set listen to 127.0.0.1:8080, or leave it out and use tokens (nsfl-ctl token)"
+            ));
+        }
+        Ok(())
     }
 }
 

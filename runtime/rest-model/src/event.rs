@@ -10,6 +10,9 @@ pub struct Event {
     pub id: u64,
     /// When.
     pub at: Time,
+    /// `namespace/id` of its job, where events of several are shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
     /// Kebab-case, past tense: `round-closed`.
     pub kind: String,
     /// A JSON object with its fields.

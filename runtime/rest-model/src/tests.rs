@@ -1,7 +1,9 @@
 //! The bodies as they go over the wire, and that each reads back.
 
 use super::*;
-use nsfl_types::{Cause, Code, Digest, JobDocument, JobState, JobStatus, Resource, Runtime, TaskKind, Timestamp};
+use nsfl_types::{
+    Cause, Code, Digest, JobDocument, JobState, JobStatus, Resource, Runtime, TaskKind, Timestamp, UserRole,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
 
@@ -125,8 +127,13 @@ fn metrics_are_a_list_a_metric() {
 
 #[test]
 fn an_event_names_its_kind_and_fields() {
-    let event =
-        Event { id: 7, at: at(3), kind: "round-closed".into(), fields: serde_json::json!({"round": 1, "accepted": 2}) };
+    let event = Event {
+        id: 7,
+        at: at(3),
+        job: None,
+        kind: "round-closed".into(),
+        fields: serde_json::json!({"round": 1, "accepted": 2}),
+    };
     insta::assert_json_snapshot!(event);
     reads_back(&Events { events: vec![event], last: 9 });
 }
@@ -147,6 +154,33 @@ fn a_client_shows_what_it_offers_and_does() {
         datasets: [("digits".to_owned(), 120)].into(),
         registered: at(0),
         last_seen: at(5),
+        cordoned: true,
+        mark: Some(Mark { by: "ada".into(), at: at(4), reason: "new disk".into() }),
+        observable: true,
+        session: Some(7),
+        link: Some(ClientLink {
+            connected: true,
+            rtt_us: 300,
+            bytes_in: 1,
+            bytes_out: 2,
+            frames_in: 3,
+            frames_out: 4,
+            reconnects: 5,
+            sessions_lost: 6,
+            outbox_messages: 7,
+            queued_bytes: 8,
+        }),
+        tasks: vec![ClientTask {
+            job: "default/digits".into(),
+            run: 1,
+            round: 2,
+            attempt: 1,
+            kind: TaskKind::Train,
+            state: "started".into(),
+            at: at(3),
+            done: Some(0.5),
+            message: "epoch 1".into(),
+        }],
     };
     insta::assert_json_snapshot!(client);
     reads_back(&Clients { clients: vec![client] });
@@ -160,9 +194,20 @@ fn an_actor_shows_itself_and_those_below() {
         state: "running".into(),
         restarts: 1,
         started: Some(at(0)),
-        mailbox: Mailbox { depth: 1, capacity: 64, high_water: 9, oldest_ms: 2 },
+        mailbox: Mailbox { depth: 1, capacity: 64, high_water: 9, waiting: 1, oldest_ms: 2 },
         handled: 12,
+        rate: 0.5,
         busy_us: 340,
+        handler: Handler { last_us: 40, longest_us: 90, slow: 1, current_ms: Some(3) },
+        dead_letters: 1,
+        rejected: 2,
+        unanswered: 3,
+        restarted: vec![ActorRestart { at: at(1), cause: Some("store failed".into()) }],
+        failure: Some(ActorFailure {
+            message: "store failed".into(),
+            causes: vec!["disk full".into()],
+            at: Some(at(1)),
+        }),
         last_error: Some("store failed".into()),
         detail: serde_json::json!({"jobs": 1}),
         children,
@@ -178,6 +223,47 @@ fn version_namespaces_and_a_stored_file() {
         Version { version: "0.1.0".into(), api: "v1".into() },
         Namespaces { namespaces: vec!["default".into()] },
         StoredFile { path: "models/j/m.safetensors".into(), bytes: 3, sha256: Digest::of(b"abc") },
+    );
+    insta::assert_json_snapshot!(bodies);
+    reads_back(&bodies);
+}
+
+#[test]
+fn who_asks_tokens_the_audit_log_and_log_lines() {
+    let token = Token {
+        id: "0123456789ab".into(),
+        name: "ada".into(),
+        role: UserRole::Operator,
+        created: at(0),
+        created_by: "first-admin".into(),
+        last_used: Some(at(1)),
+        revoked: None,
+    };
+    let entry = AuditEntry {
+        id: 7,
+        at: at(2),
+        who: "ada".into(),
+        role: UserRole::Operator,
+        from: "127.0.0.1".into(),
+        method: "PUT".into(),
+        path: "/api/v1/actors/selector:restart".into(),
+        status: Some(200),
+    };
+    let fields = serde_json::from_str(r#"{"client":"c1"}"#).unwrap();
+    let line = LogLine {
+        seq: 1,
+        at: at(3),
+        level: "INFO".into(),
+        target: "nsfl_gateway::session".into(),
+        message: "link up".into(),
+        fields,
+    };
+    let bodies = (
+        Session { name: "ada".into(), role: UserRole::Operator, by: "token".into() },
+        Tokens { tokens: vec![token] },
+        MadeToken { id: "0123456789ab".into(), name: "ada".into(), role: UserRole::Operator, token: "nsfl_x".into() },
+        Audit { entries: vec![entry], last: 7 },
+        Logs { logs: vec![line], last: 1 },
     );
     insta::assert_json_snapshot!(bodies);
     reads_back(&bodies);

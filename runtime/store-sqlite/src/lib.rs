@@ -3,6 +3,7 @@
 //! One thread writes, another reads, each with a connection of its own, so that reads do not wait for syncs. Commits that
 //! wait while one is being synced go into the next transaction together, each in a savepoint of its own.
 
+mod access;
 mod copy;
 mod fail;
 mod format;

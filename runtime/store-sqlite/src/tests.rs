@@ -4,7 +4,7 @@ mod sealed;
 
 use super::*;
 use nsfl_store::conformance::{self, sample};
-use nsfl_store::{Certainty, MemberState};
+use nsfl_store::{AccessStore as _, AuditRecord, Certainty, MemberState};
 use nsfl_types::{Code, TaskKind};
 use rusqlite::Connection;
 use std::io::{BufRead as _, BufReader};
@@ -26,6 +26,12 @@ async fn it_conforms() {
 #[tokio::test]
 async fn it_conforms_when_it_syncs() {
     conformance::job_store(async |folder| SqliteJobStore::open(folder.join("jobs.db"), true).unwrap()).await;
+}
+
+#[tokio::test]
+async fn it_conforms_as_an_access_store() {
+    conformance::access_store(async |folder| open(folder)).await;
+    conformance::access_store_persists(async |folder| open(folder)).await;
 }
 
 #[tokio::test]
@@ -71,6 +77,18 @@ async fn a_database_of_schema_version_3_opens_and_is_read_to_the_last_bit() {
     opens_and_is_read_to_the_last_bit(include_str!("../golden/3.sql")).await;
 }
 
+#[tokio::test]
+async fn a_database_of_schema_version_4_opens_and_is_read_to_the_last_bit() {
+    let sql = include_str!("../golden/4.sql");
+    opens_and_is_read_to_the_last_bit(sql).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = golden(folder.path(), sql);
+    assert_eq!(store.tokens().await.unwrap(), [sample::token("a", 1)]);
+    let audit = AuditRecord { id: 1, status: Some(200), ..sample::audit("/x") };
+    assert_eq!(store.audit(0, 10).await.unwrap(), [audit]);
+    assert_eq!(store.marks().await.unwrap(), [sample::mark("c1")]);
+}
+
 async fn opens_and_is_read_to_the_last_bit(sql: &str) {
     let folder = tempfile::tempdir().unwrap();
     let store = golden(folder.path(), sql);
@@ -87,17 +105,16 @@ async fn opens_and_is_read_to_the_last_bit(sql: &str) {
 
 #[test]
 fn each_migration_makes_the_schema_of_its_golden_file() {
-    let schema = |scripts: &[&str]| -> Vec<String> {
+    let schema = |scripts: &[String]| -> Vec<String> {
         let db = Connection::open_in_memory().unwrap();
         scripts.iter().for_each(|sql| db.execute_batch(sql).unwrap());
         let mut query = db.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").unwrap();
         query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
-    let migrations =
-        [include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
-    let golden = [include_str!("../golden/1.sql"), include_str!("../golden/2.sql"), include_str!("../golden/3.sql")];
+    let migrations = ["1", "2", "3", "4"].map(|n| std::fs::read_to_string(format!("src/migrations/{n}.sql")).unwrap());
+    let golden = ["1", "2", "3", "4"].map(|n| std::fs::read_to_string(format!("golden/{n}.sql")).unwrap());
     for (n, golden) in golden.iter().enumerate() {
-        assert_eq!(schema(&migrations[..=n]), schema(&[golden]), "version {}", n + 1);
+        assert_eq!(schema(&migrations[..=n]), schema(std::slice::from_ref(golden)), "version {}", n + 1);
     }
 }
 
@@ -110,7 +127,7 @@ fn a_database_of_a_newer_version_is_refused_with_a_way_out() {
     let error = refusal(&path);
     let said = error.to_string();
     assert!(matches!(error, StoreError::Newer(_)), "{said}");
-    assert!(["jobs.db", "schema 99", "up to 3", "install"].iter().all(|part| said.contains(part)), "{said}");
+    assert!(["jobs.db", "schema 99", "up to 4", "install"].iter().all(|part| said.contains(part)), "{said}");
     let left = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0));
     assert_eq!(left, Ok(99), "it is left as it is");
 }

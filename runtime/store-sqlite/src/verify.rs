@@ -1,5 +1,6 @@
 //! What can be found wrong with a database that opens: by SQLite itself, and by the checksum and form of each row.
 
+use crate::access::{audit, mark, token};
 use crate::read::{checkpoint, event, member, round};
 use nsfl_store::Finding;
 use nsfl_types::JobKey;
@@ -17,7 +18,7 @@ struct Table {
     read: fn(&Row<'_>, &JobKey) -> Result<()>,
 }
 
-const TABLES: [Table; 4] = [
+const TABLES: [Table; 7] = [
     Table { name: "rounds", key: &["run", "round", "kind", "attempt"], read: |row, job| round(row, job).map(drop) },
     Table {
         name: "members",
@@ -26,6 +27,9 @@ const TABLES: [Table; 4] = [
     },
     Table { name: "checkpoints", key: &["id"], read: |row, job| checkpoint(row, job).map(drop) },
     Table { name: "events", key: &["id"], read: |row, _| event(row).map(drop) },
+    Table { name: "tokens", key: &["id"], read: |row, _| token(row).map(drop) },
+    Table { name: "audit", key: &["id"], read: |row, _| audit(row).map(drop) },
+    Table { name: "marks", key: &["client"], read: |row, _| mark(row).map(drop) },
 ];
 
 /// Looks at every page, row and index, and at every reference between rows. Jobs and runs are for those to read who know

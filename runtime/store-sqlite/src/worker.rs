@@ -21,8 +21,11 @@ struct Commit {
     answer: Answer,
 }
 
+type Task = Box<dyn FnOnce(&mut Connection, &Path) + Send>;
+
 enum Work {
     Commit(Commit),
+    Alone(Task),
     FoldLog(Answer),
 }
 
@@ -39,6 +42,17 @@ impl Writer {
     pub(crate) async fn commit(&self, changes: Vec<Change>) -> Outcome {
         let (answer, outcome) = oneshot::channel();
         self.0.send(Work::Commit(Commit { changes, answer }))?;
+        outcome.await.unwrap_or_else(|_| Err(ended(Certainty::MaybeDone)))
+    }
+
+    /// Writes what is no commit, after the commits before it.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut Connection, &Path) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, outcome) = oneshot::channel();
+        // Nobody may be waiting any more.
+        self.0.send(Work::Alone(Box::new(move |db, path| drop(answer.send(write(db, path))))))?;
         outcome.await.unwrap_or_else(|_| Err(ended(Certainty::MaybeDone)))
     }
 
@@ -108,16 +122,18 @@ impl<T> Drop for Thread<T> {
 
 fn write(mut db: Connection, path: &Path, queue: &Receiver<Work>, newest_event: &watch::Sender<u64>) {
     while let Ok(first) = queue.recv() {
-        let (mut group, mut folds) = (Vec::new(), Vec::new());
+        let (mut group, mut alone, mut folds) = (Vec::new(), Vec::new(), Vec::new());
         for work in std::iter::once(first).chain(queue.try_iter().take(GROUP - 1)) {
             match work {
                 Work::Commit(commit) => group.push(commit),
+                Work::Alone(task) => alone.push(task),
                 Work::FoldLog(answer) => folds.push(answer),
             }
         }
         if !group.is_empty() {
             commit_group(&mut db, path, group, newest_event);
         }
+        alone.into_iter().for_each(|task| task(&mut db, path));
         for answer in folds {
             drop(answer.send(fold_log(&db, path)));
         }

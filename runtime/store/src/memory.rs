@@ -1,9 +1,11 @@
 //! Backends in memory: for tests and simulation, and the reference the others are held against. Nothing outlives the value.
 
+mod access;
 mod blob;
 mod job;
 mod task;
 
+pub use access::MemoryAccessStore;
 pub use blob::MemoryBlobStore;
 pub use job::MemoryJobStore;
 pub use task::MemoryTaskStore;
@@ -23,6 +25,11 @@ mod tests {
     #[tokio::test]
     async fn the_job_store_conforms() {
         conformance::job_store(async |_| MemoryJobStore::default()).await;
+    }
+
+    #[tokio::test]
+    async fn the_access_store_conforms() {
+        conformance::access_store(async |_| MemoryAccessStore::default()).await;
     }
 
     #[tokio::test]

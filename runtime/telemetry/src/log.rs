@@ -1,10 +1,13 @@
 //! The log: how much, in which form, set up once per process. What is logged is the caller's.
 
+use crate::LogTail;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::io::IsTerminal as _;
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// `[log]` of a node's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,28 +52,31 @@ pub enum TelemetryError {
     AlreadySet(#[source] tracing::subscriber::SetGlobalDefaultError),
 }
 
-/// Sets up the log of this process, on standard error. Call it once, first thing in `main`.
+/// Sets up the log of this process, on standard error, and keeps its last lines. Call it once, first thing in `main`.
 ///
 /// # Errors
 /// The level is not valid, or a log is already set up.
-pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
+pub fn init(config: &LogConfig) -> Result<LogTail, TelemetryError> {
+    let tail = LogTail::new();
     let subscriber = subscriber(config, std::io::stderr, std::io::stderr().is_terminal())?;
-    tracing::subscriber::set_global_default(subscriber).map_err(TelemetryError::AlreadySet)
+    tracing::subscriber::set_global_default(subscriber.with(tail.clone())).map_err(TelemetryError::AlreadySet)?;
+    Ok(tail)
 }
 
 fn subscriber<W>(
     config: &LogConfig,
     writer: W,
     colour: bool,
-) -> Result<Box<dyn Subscriber + Send + Sync>, TelemetryError>
+) -> Result<impl Subscriber + for<'s> LookupSpan<'s> + Send + Sync, TelemetryError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(&config.level)?).with_writer(writer);
-    Ok(match config.format {
-        LogFormat::Pretty => Box::new(builder.with_ansi(colour).finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).with_current_span(false).finish()),
-    })
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = match config.format {
+        LogFormat::Pretty => lines.with_ansi(colour).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
+    };
+    Ok(tracing_subscriber::registry().with(filter(&config.level)?).with(lines))
 }
 
 fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {

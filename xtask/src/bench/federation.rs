@@ -40,7 +40,11 @@ impl Federation {
         let names: Vec<String> = (1..=count).map(|i| format!("client-{i:03}")).collect();
         provision(program, dir, &names)?;
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let toml = write(dir, "server", "[rest]\nlisten = \"127.0.0.1:0\"\n[link]\nlisten = \"127.0.0.1:0\"\n")?;
+        let toml = write(
+            dir,
+            "server",
+            "[rest]\nlisten = \"127.0.0.1:0\"\nloopback_without_token = true\n[link]\nlisten = \"127.0.0.1:0\"\n",
+        )?;
         let (server, ready) = spawn(program, "server", &toml, &settings.environment)?;
         let text = |field: &str| ready[field].as_str().with_context(|| format!("the server did not say its {field}"));
         let (api, link) = (format!("http://{}/api/v1", text("rest")?), text("link")?.to_owned());

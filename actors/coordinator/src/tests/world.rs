@@ -22,7 +22,7 @@ impl Role for Sites {
     }
 
     async fn handle(&mut self, msg: GatewayMsg, _: &Context<GatewayMsg>) -> Result<Next, Failure> {
-        let GatewayMsg::ToClient { client, command } = msg;
+        let GatewayMsg::ToClient { client, command } = msg else { return Ok(Next::Continue) };
         self.commands.send(command.clone())?;
         let TaskCommand::Run(order) = command else { return Ok(Next::Continue) };
         if ["silent", "quiet"].contains(&client.as_str()) {

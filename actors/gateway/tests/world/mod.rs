@@ -8,7 +8,7 @@ use nsfl_actor::{Address, ChildSpec, Context, Directory, Failure, Next, Restart,
 use nsfl_gateway::{GatewayConfig, gateway_tree};
 use nsfl_messages::wire::{self, EXPORT_TASKS, TaskCommand, TaskOrder};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, SelectorMsg};
-use nsfl_store::memory::MemoryBlobStore;
+use nsfl_store::memory::{MemoryAccessStore, MemoryBlobStore};
 use nsfl_store::{Owner, put_bytes};
 use nsfl_transport::provision::{Authority, PemPair, Validity};
 use nsfl_transport::{
@@ -33,7 +33,7 @@ static STARTS: AtomicU64 = AtomicU64::new(1);
 /// Notes what it is told.
 pub struct Notes<M>(mpsc::UnboundedSender<M>);
 
-impl<M: Send + 'static> Role for Notes<M> {
+impl<M: std::fmt::Debug + Send + 'static> Role for Notes<M> {
     type Msg = M;
     type Args = mpsc::UnboundedSender<M>;
     const KIND: &'static str = "notes";
@@ -107,6 +107,7 @@ pub async fn world_with(liveness: Liveness) -> World {
     let (told, selector) = mpsc::unbounded_channel();
     let registry = Address::new("selector", 64);
     let blobs = Arc::new(MemoryBlobStore::default());
+    let access = Arc::new(MemoryAccessStore::default());
     let config = GatewayConfig {
         server: ServerConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
@@ -115,6 +116,7 @@ pub async fn world_with(liveness: Liveness) -> World {
             liveness,
         },
         blobs: blobs.clone(),
+        access: access.clone(),
         selector: registry.clone(),
         coordinators: Directory::new(),
         max_update_bytes: MAX_UPDATE,

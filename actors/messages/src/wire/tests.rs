@@ -119,6 +119,8 @@ fn each_message_of_version_3_is_still_these_bytes() {
     are_still("task-commands.v3.bin", &commands());
     are_still("task-reports.v3.bin", &reports());
     are_still("registry-reports.v3.bin", &registry());
+    are_still("observe-questions.v3.bin", &[ObserveQuestion { within_ms: 2000 }]);
+    are_still("observe-answers.v3.bin", &[ObserveAnswer { tree: r#"{"path":"client"}"#.into() }]);
 }
 
 #[test]

@@ -116,6 +116,7 @@ pub async fn world_with(script: &str, adjust: impl FnOnce(&mut SiteConfig)) -> W
 /// A client that keeps all in memory but its tasks' folders, which are below this one.
 pub fn site(folder: &Path) -> SiteConfig {
     SiteConfig {
+        observable: false,
         info: info(),
         heartbeat: Duration::from_millis(50),
         workspace: folder.join("tasks"),

@@ -126,7 +126,7 @@ fn text(ready: &Value, field: &str) -> anyhow::Result<String> {
 
 fn server_toml(dir: &Path) -> String {
     format!(
-        "federation = \"quickstart\"\ndata_dir = {data:?}\n\n[rest]\nlisten = \"127.0.0.1:0\"\n\n[link]\nlisten = \
+        "federation = \"quickstart\"\ndata_dir = {data:?}\n\n[rest]\nlisten = \"127.0.0.1:0\"\nloopback_without_token = true\n\n[link]\nlisten = \
          \"127.0.0.1:0\"\n\n[tls]\nca = {ca:?}\ncertificate = {crt:?}\nkey = {key:?}\n",
         data = dir.join("server"),
         ca = dir.join("pki/ca.crt"),
@@ -137,7 +137,7 @@ fn server_toml(dir: &Path) -> String {
 
 fn client_toml(dir: &Path, name: &str, link: &str) -> String {
     format!(
-        "server = \"{link}\"\ndata_dir = {data:?}\n\n[datasets]\ndigits = {digits:?}\n\n[tls]\nca = {ca:?}\n\
+        "server = \"{link}\"\ndata_dir = {data:?}\n\n[console]\nobserve = true\n\n[datasets]\ndigits = {digits:?}\n\n[tls]\nca = {ca:?}\n\
          certificate = {crt:?}\nkey = {key:?}\n",
         data = dir.join(name),
         digits = dir.join("data").join(name),

@@ -67,6 +67,7 @@ impl Report {
 
     pub(crate) fn kept(&self, cast: &Cast, dir: &Path) {
         self.say(&format!("\nThe federation keeps running; Ctrl-C ends it. Logs are in {}. Try:", dir.display()));
+        self.say(&format!("  http://{}/console/ in a browser", cast.rest));
         self.say(&format!("  export NSFL_CTL_SERVER=http://{}", cast.rest));
         for what in ["get jobs default digits", "get clients", "get actors", "start job default digits"] {
             self.say(&format!("  cargo run --release -p nsfl-ctl -- {what}"));

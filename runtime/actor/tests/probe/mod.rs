@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 pub const SOON: Duration = Duration::from_secs(1);
 
+#[derive(Debug)]
 pub enum Order {
     /// Answers with the number of its life, from 1.
     Ping(Reply<u32>),

@@ -1,9 +1,10 @@
 //! Records to write: small, and different wherever a backend could mix them up.
 
 use crate::{
-    CheckpointRecord, EventRecord, JobRecord, MemberRecord, MemberState, RoundRecord, RoundState, RunRecord, TaskRecord,
+    AuditRecord, CheckpointRecord, ClientMark, EventRecord, JobRecord, MarkKind, MemberRecord, MemberState,
+    RoundRecord, RoundState, RunRecord, TaskRecord, TokenRecord,
 };
-use nsfl_types::{BlobRef, Cause, Code, JobKey, JobState, Metrics, TaskKey, TaskKind, Timestamp};
+use nsfl_types::{BlobRef, Cause, Code, Digest, JobKey, JobState, Metrics, TaskKey, TaskKind, Timestamp, UserRole};
 
 /// `default/<id>`.
 #[must_use]
@@ -119,4 +120,42 @@ pub fn task(job: &str, client: &str, len: usize) -> TaskRecord {
 /// Numbers that a careless format would not give back to the last bit.
 fn metrics() -> Metrics {
     Metrics([("accuracy".into(), 0.1 + 0.2), ("loss".into(), 5e-324), ("sample_num".into(), f64::INFINITY)].into())
+}
+
+/// A token made at `created`.
+pub fn token(id: &str, created: u64) -> TokenRecord {
+    TokenRecord {
+        id: id.to_owned(),
+        name: format!("user {id}"),
+        role: UserRole::Operator,
+        digest: Digest::of(id.as_bytes()),
+        created: Timestamp(created),
+        created_by: "root é".to_owned(),
+        revoked: None,
+    }
+}
+
+/// A request that has no answer yet.
+pub fn audit(path: &str) -> AuditRecord {
+    AuditRecord {
+        id: 0,
+        at: Timestamp(7),
+        who: "ada".to_owned(),
+        role: UserRole::Admin,
+        from: "127.0.0.1".to_owned(),
+        method: "PUT".to_owned(),
+        path: path.to_owned(),
+        status: None,
+    }
+}
+
+/// A cordoned client.
+pub fn mark(client: &str) -> ClientMark {
+    ClientMark {
+        client: client.parse().unwrap(),
+        kind: MarkKind::Cordoned,
+        by: "ada".to_owned(),
+        at: Timestamp(5),
+        reason: "new disk".to_owned(),
+    }
 }
