@@ -154,7 +154,7 @@ fn a_backup_costs_the_server_little_memory_and_a_killed_one_leaves_nothing() {
     // nobody reads on: the server is killed while it waits
     let rest = federation.server.ready["rest"].as_str().unwrap();
     let mut reader = std::net::TcpStream::connect(rest).unwrap();
-    std::io::Write::write_all(&mut reader, b"GET /api/v1/backup HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    std::io::Write::write_all(&mut reader, b"GET /api/v1/backup HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     std::io::Read::read_exact(&mut reader, &mut [0; 1000]).unwrap();
     let second = ctl(&federation, &["backup", federation.folder().join("second.tar").to_str().unwrap()]);
     assert_eq!(second.status.code(), Some(1), "{}", said(&second));

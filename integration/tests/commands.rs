@@ -153,7 +153,8 @@ fn what_provision_makes_lets_a_server_and_a_client_start_and_find_each_other() {
         Node::launch(&Launch { program: &program, role, config: &config, log: &log, env: &env }).unwrap()
     };
     let free = |key| (key, "127.0.0.1:0".to_owned());
-    let server = start("server", "server", vec![free("NSFL_LINK__LISTEN"), free("NSFL_REST__LISTEN")]);
+    let no_token = ("NSFL_REST__LOOPBACK_WITHOUT_TOKEN", "true".to_owned());
+    let server = start("server", "server", vec![free("NSFL_LINK__LISTEN"), free("NSFL_REST__LISTEN"), no_token]);
     let link = server.ready["link"].as_str().unwrap().to_owned();
     let client = |name: &str| {
         let client = start("client", name, vec![("NSFL_SERVER", link.clone())]);

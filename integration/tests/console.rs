@@ -15,6 +15,8 @@ fn a_coordinator_that_is_restarted_by_an_operator_goes_on_to_the_same_model() {
     let federation = Federation::start(&Options::default()).unwrap();
     federation.submit(&digits_job("whole", 2, 6)).unwrap();
     let whole = federation.model("whole").unwrap();
+    let board = std::fs::read(federation.stored("out/fl_whole_output_V1/events.out.tfevents.0000000001.nsfl")).unwrap();
+    assert!(String::from_utf8_lossy(&board).contains("evaluate/accuracy"), "what TensorBoard shows");
 
     federation.submit(&digits_job("digits", 2, 6)).unwrap();
     let coordinator = "jobs/default/digits/coordinator";

@@ -39,10 +39,9 @@ fn a_server_ends_in_its_time_beside_frozen_clients_and_requests_that_hang() {
         stream
     };
     let events = "/api/v1/namespaces/default/jobs/digits/events";
-    let mut followed = ask(&format!("GET {events} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"));
+    let mut followed = ask(&format!("GET {events} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"));
     followed.read_exact(&mut [0; 64]).unwrap();
-    let half =
-        "PUT /api/v1/namespaces/default/files/half HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf of it";
+    let half = "PUT /api/v1/namespaces/default/files/half HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf of it";
     let _half = ask(half);
     let begun = Instant::now();
     federation.server.signal(Signal::Terminate).unwrap();

@@ -1,4 +1,6 @@
-//! The output folder of a run in the namespace's storage: checkpoints and `metrics.json`.
+//! The output folder of a run in the namespace's storage: checkpoints, `metrics.json` and the same for TensorBoard.
+
+mod tensorboard;
 
 use crate::{Surroundings, scaffold, state};
 use nsfl_actor::{Failure, blocking};
@@ -47,8 +49,26 @@ pub(crate) async fn save(
         }
     }
     let metrics = serde_json::to_vec_pretty(&metrics(&rounds)).expect("numbers in lists can be written");
-    let file = folder.join("metrics.json");
-    blocking(move || write_atomically(&file, &metrics).map_err(|e| unwritable(&file, &e))).await.map_err(broken)?
+    let events = tensorboard::events(&rounds);
+    let (lists, board) = (folder.join("metrics.json"), folder.join(tensorboard::name(record.run)));
+    blocking(move || {
+        write_atomically(&lists, &metrics).map_err(|e| unwritable(&lists, &e))?;
+        go_on(&board, &events).map_err(|e| unwritable(&board, &e))
+    })
+    .await
+    .map_err(broken)?
+}
+
+/// Adds to a file what is not in it yet, so that who reads it meanwhile reads on; one with anything else in it is replaced.
+fn go_on(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    match std::fs::read(path) {
+        Ok(written) if bytes.starts_with(&written) => {
+            let mut file = std::fs::OpenOptions::new().append(true).open(path)?;
+            file.write_all(&bytes[written.len()..])?;
+            file.sync_all()
+        }
+        _ => write_atomically(path, bytes),
+    }
 }
 
 /// One list per metric, a value per round that was completed, `null` where a round did not measure it. Evaluation

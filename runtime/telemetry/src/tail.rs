@@ -172,7 +172,8 @@ impl Visit for Fields {
 fn cut(text: fmt::Arguments<'_>) -> String {
     let mut text = text.to_string();
     if text.len() > TEXT {
-        text.truncate(text.floor_char_boundary(TEXT));
+        let end = (0..=TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(end);
     }
     text
 }
