@@ -39,7 +39,7 @@ async fn every_operation_is_for_its_role_and_those_above_and_for_nobody_else() {
     let description = server.ask("GET", "/openapi.json", &[("authorization", &admin)], "").await.json();
     let mut seen = 0;
     for (path, operations) in description["paths"].as_object().unwrap() {
-        let path = path.trim_start_matches("/api/v1").replace('{', "").replace('}', "");
+        let path = path.trim_start_matches("/api/v1").replace(['{', '}'], "");
         for (method, operation) in operations.as_object().unwrap() {
             let (method, needed) = (method.to_uppercase(), &operation["x-role"]);
             let needed: Option<UserRole> = serde_json::from_value(needed.clone()).unwrap();

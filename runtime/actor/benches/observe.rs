@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot be set up fails")]
 
 #[path = "../src/tally.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the crate uses the rest")]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "the crate and its tests use the rest")]
 mod tally;
 #[path = "../src/tap.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the crate uses the rest")]
