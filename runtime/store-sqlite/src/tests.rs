@@ -89,6 +89,11 @@ async fn a_database_of_schema_version_4_opens_and_is_read_to_the_last_bit() {
     assert_eq!(store.marks().await.unwrap(), [sample::mark("c1")]);
 }
 
+#[tokio::test]
+async fn a_database_of_schema_version_5_opens_and_is_read_to_the_last_bit() {
+    opens_and_is_read_to_the_last_bit(include_str!("../golden/5.sql")).await;
+}
+
 async fn opens_and_is_read_to_the_last_bit(sql: &str) {
     let folder = tempfile::tempdir().unwrap();
     let store = golden(folder.path(), sql);
