@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn a_log_is_told_with_its_task_and_moves_no_cursor() {
         let round = round();
-        let text = printed(2, &round.members[1]);
+        let text = printed(2, &round.members[2]);
         assert!(text.starts_with("==> round 2 train, attempt 1, client c2: ValueError: no data (script-exception)\n"));
         assert!(text.contains("epoch 1") && !text.contains('\u{1b}'), "{text}");
     }
