@@ -76,7 +76,9 @@ pub(crate) async fn sum(tools: Tools, aggregation: &Arc<Aggregation>, order: Ord
         let known = lock(&tools.facts).get(&blob.digest).cloned();
         let facts = match known {
             Some(found) => found,
-            None => judge(&tools.blobs, order.base, to.digest, blob, tools.coding).await.map_err(Unfit::into_refusal)?,
+            None => {
+                judge(&tools.blobs, order.base, to.digest, blob, tools.coding).await.map_err(Unfit::into_refusal)?
+            }
         };
         let facts = MemberFacts { weight: update.weight, facts };
         // a client may have one to an older model and one to this

@@ -116,7 +116,8 @@ fn each_migration_makes_the_schema_of_its_golden_file() {
         let mut query = db.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").unwrap();
         query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
-    let migrations = ["1", "2", "3", "4", "5"].map(|n| std::fs::read_to_string(format!("src/migrations/{n}.sql")).unwrap());
+    let migrations =
+        ["1", "2", "3", "4", "5"].map(|n| std::fs::read_to_string(format!("src/migrations/{n}.sql")).unwrap());
     let golden = ["1", "2", "3", "4", "5"].map(|n| std::fs::read_to_string(format!("golden/{n}.sql")).unwrap());
     for (n, golden) in golden.iter().enumerate() {
         assert_eq!(schema(&migrations[..=n]), schema(std::slice::from_ref(golden)), "version {}", n + 1);

@@ -57,8 +57,10 @@ pub(super) fn check(late: Late, d: &JobDocument) -> Result<(), JobError> {
         return Ok(());
     }
     let late = late.as_str();
-    if d.compression.as_ref().is_some_and(|compression| compression.get("model").is_some_and(|model| !model.is_null())) {
-        let problem = format!("does not go with late '{late}': the newest model alone is kept as it is sent; leave it out");
+    if d.compression.as_ref().is_some_and(|compression| compression.get("model").is_some_and(|model| !model.is_null()))
+    {
+        let problem =
+            format!("does not go with late '{late}': the newest model alone is kept as it is sent; leave it out");
         return Err(bad("compression.model", &problem));
     }
     if d.extender.is_none() {

@@ -80,7 +80,9 @@ impl RunMachine {
             }
             (Some(RoundOutcome::Complete), TaskKind::Train) => {
                 self.phase = RunPhase::Aggregating { failures: 0, retry_at: None };
-                self.carry(effects);
+                if !self.plan.rounds.late.is_drop() {
+                    self.carry(effects);
+                }
                 effects.extend(self.pending_step());
             }
             (Some(RoundOutcome::Complete), TaskKind::Evaluate) => {

@@ -96,6 +96,21 @@ fn a_late_update_counts_in_the_round_that_is_open_when_it_comes_and_its_client_i
 }
 
 #[test]
+fn where_late_updates_are_dropped_a_round_is_closed_with_all_it_invited() {
+    let mut run = begun(with(3, LatePolicy::Drop), &["a", "b", "c"]);
+    feed(&mut run, NOW, done(1, "a"));
+    let closed = feed(&mut run, NOW, done(1, "b"));
+    assert!(closed.contains(&RunEffect::CancelTask { key: task(1, "c") }), "{closed:?}");
+    assert!(is_refused(&feed(&mut run, NOW, done(1, "c")), Code::Late));
+    let effects = summed(&mut run, 1);
+    let members = effects.iter().find_map(|effect| match effect {
+        RunEffect::RoundClosed { members, goes_on: false, .. } => Some(members.len()),
+        _ => None,
+    });
+    assert_eq!(members, Some(3), "{effects:?}");
+}
+
+#[test]
 fn a_task_that_is_too_late_for_any_round_is_called_back() {
     let mut run = begun(with(3, LatePolicy::Stale { max_staleness: 1 }), &["a", "b", "c"]);
     for round in [1, 2] {
@@ -211,7 +226,9 @@ fn the_stored_form_of_a_run_with_tasks_that_outlive_their_round_is_the_golden_on
     let golden = include_str!("../../../golden/run-late.2.json").trim_end();
     // and one between two steps: an update waits for the next, a task is under way
     let mut run = begun(with(4, buffer(2, Some(4))), &["a", "b", "c", "d"]);
-    ["a", "b", "c"].map(|client| feed(&mut run, NOW, done(1, client)));
+    for client in ["a", "b", "c"] {
+        feed(&mut run, NOW, done(1, client));
+    }
     let open = in_a_step();
     let both = [open.snapshot(), run.snapshot()].map(|bytes| String::from_utf8(bytes).unwrap()).join("\n");
     assert_eq!(both, golden);
