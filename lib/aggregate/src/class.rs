@@ -17,16 +17,12 @@ pub(crate) enum Class {
     Own,
 }
 
-/// As PyTorch and Keras name them.
-const BUFFERS: [&str; 4] = ["running_mean", "running_var", "moving_mean", "moving_variance"];
-
 pub(crate) fn class(tensor: &TensorSpec) -> Class {
-    let last = tensor.name.rsplit(['.', '/']).next().unwrap_or(&tensor.name);
     if !tensor.dtype.is_float() {
         Class::Integer
     } else if is_control(&tensor.name) {
         Class::Control
-    } else if BUFFERS.contains(&last.split(':').next().unwrap_or(last)) {
+    } else if tensor.is_statistic() {
         Class::Buffer
     } else {
         Class::Own

@@ -22,7 +22,6 @@ mod geometry;
 mod job;
 mod member;
 mod mix;
-mod numbers;
 mod params;
 mod parse;
 mod partial;

@@ -25,11 +25,14 @@ impl UpdateFacts {
         self.max_abs_bits.len()
     }
 
-    pub(crate) fn zero(tensors: usize) -> Self {
+    /// Before any value was seen.
+    #[must_use]
+    pub fn zero(tensors: usize) -> Self {
         Self { max_abs_bits: vec![0; tensors] }
     }
 
-    pub(crate) fn raise(&mut self, index: usize, max_abs: f64) {
+    /// A value of this magnitude was seen in the `index`-th tensor.
+    pub fn raise(&mut self, index: usize, max_abs: f64) {
         let bits = &mut self.max_abs_bits[index];
         // bit patterns of floats that are not negative have the order of the floats
         *bits = (*bits).max(max_abs.to_bits());

@@ -55,7 +55,7 @@ fn blocks<E>(
         for (n, base) in base.tensor(i).chunks(BLOCK_BYTES).enumerate() {
             let (local, out) = (&mut local[..base.len()], &mut out[..base.len()]);
             read(i, n * BLOCK_BYTES, local).map_err(StreamError::Write)?;
-            delta_block(spec.dtype, base, local, out);
+            change_block(spec.dtype, base, local, None, out);
             let max = check_block(spec.dtype, out).map_err(|index| {
                 let index = index + n * BLOCK_BYTES / spec.dtype.size();
                 StreamError::Content(TensorError::NotFinite { tensor: shown(&spec.name), index })
@@ -67,20 +67,26 @@ fn blocks<E>(
     Ok(facts)
 }
 
-fn delta_block(dtype: DType, base: &[u8], local: &[u8], out: &mut [u8]) {
+/// `local − base`, with `more` added if it is given, of blocks of one length: floats are rounded once, other types are
+/// copied from `local`.
+pub fn change_block(dtype: DType, base: &[u8], local: &[u8], more: Option<&[u8]>, out: &mut [u8]) {
     match dtype {
-        DType::F32 => subtract::<F32, 4>(base, local, out),
-        DType::F64 => subtract::<F64, 8>(base, local, out),
-        DType::F16 => subtract::<F16, 2>(base, local, out),
-        DType::Bf16 => subtract::<Bf16, 2>(base, local, out),
+        DType::F32 => change::<F32, 4>(base, local, more, out),
+        DType::F64 => change::<F64, 8>(base, local, more, out),
+        DType::F16 => change::<F16, 2>(base, local, more, out),
+        DType::Bf16 => change::<Bf16, 2>(base, local, more, out),
         _ => out.copy_from_slice(local),
     }
 }
 
-fn subtract<F: Float<N>, const N: usize>(base: &[u8], local: &[u8], out: &mut [u8]) {
+fn change<F: Float<N>, const N: usize>(base: &[u8], local: &[u8], more: Option<&[u8]>, out: &mut [u8]) {
     let (base, local, out) = (base.as_chunks().0, local.as_chunks().0, out.as_chunks_mut().0);
-    for ((out, local), base) in out.iter_mut().zip(local).zip(base) {
-        *out = F::store(F::load(*local) - F::load(*base));
+    let all = out.iter_mut().zip(local.iter().zip(base));
+    match more {
+        None => all.for_each(|(out, (local, base))| *out = F::store(F::load(*local) - F::load(*base))),
+        Some(more) => all.zip(more.as_chunks().0).for_each(|((out, (local, base)), more)| {
+            *out = F::store(F::load(*local) - F::load(*base) + F::load(*more));
+        }),
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a model's tensors are called, how large they are and where they lie in a file. No values.
 
 use crate::error::shown;
-use crate::{DType, TensorError};
+use crate::{DType, TensorError, WeightsHead};
+use safetensors::SafeTensorError;
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -24,6 +25,14 @@ impl TensorSpec {
     #[must_use]
     pub fn elements(&self) -> usize {
         self.range.len() / self.dtype.size()
+    }
+
+    /// Whether it is a running statistic of a normalisation layer, by its name in PyTorch or Keras.
+    #[must_use]
+    pub fn is_statistic(&self) -> bool {
+        const NAMES: [&str; 4] = ["running_mean", "running_var", "moving_mean", "moving_variance"];
+        let last = self.name.rsplit(['.', '/']).next().unwrap_or(&self.name);
+        self.dtype.is_float() && NAMES.contains(&last.split(':').next().unwrap_or(last))
     }
 }
 
@@ -88,6 +97,23 @@ impl Layout {
         header
     }
 
+    /// Reads what `header_bytes` has written at the beginning of `bytes`; also, how long it is.
+    ///
+    /// # Errors
+    /// Bytes that do not begin with the canonical head of a layout.
+    pub fn from_header_bytes(bytes: &[u8]) -> Result<(Self, usize), TensorError> {
+        let prefix = bytes.first_chunk().copied().unwrap_or([0xff; WeightsHead::PREFIX]);
+        let length = WeightsHead::length(prefix, bytes.len() as u64)?;
+        let head = &bytes[..length];
+        let metadata: Metadata = serde_json::from_slice(&head[WeightsHead::PREFIX..])
+            .map_err(|e| TensorError::Unreadable(SafeTensorError::InvalidHeaderDeserialization(e)))?;
+        let layout = WeightsHead::of(&metadata, length)?.layout().clone();
+        if layout.header_bytes() != head {
+            return Err(TensorError::Unreadable(SafeTensorError::MetadataIncompleteBuffer));
+        }
+        Ok((layout, length))
+    }
+
     /// Checks that `other` has the same tensors. After that, the same index means the same tensor in both.
     ///
     /// # Errors
@@ -148,6 +174,10 @@ mod tests {
         });
         let theirs = safetensors::serialize(views, None).unwrap();
         assert_eq!([ours.header_bytes(), bytes.clone()].concat(), theirs);
+        assert_eq!(Layout::from_header_bytes(&theirs).unwrap(), (ours.clone(), ours.header_bytes().len()));
+        for len in 0..ours.header_bytes().len() {
+            assert!(Layout::from_header_bytes(&theirs[..len]).is_err());
+        }
     }
 
     #[test]

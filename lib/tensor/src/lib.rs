@@ -9,10 +9,11 @@ mod dtype;
 mod error;
 mod head;
 mod layout;
+pub mod numbers;
 mod view;
 
 pub use check::{UpdateFacts, check_block, check_update};
-pub use delta::{write_delta, write_delta_from};
+pub use delta::{change_block, write_delta, write_delta_from};
 pub use dtype::{Bf16, DType, F16, F32, F64, Float};
 pub use error::{StreamError, TensorError};
 pub use head::WeightsHead;

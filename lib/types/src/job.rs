@@ -1,11 +1,13 @@
 //! The job: its document as users write it, the checked form the system works with, its states.
 
+mod compression;
 mod document;
 mod optimizer;
 mod scripts;
 mod spec;
 mod state;
 
+pub use compression::{Bits, Bucket, Coding, CompressionSpec, Norm, Share, UpdateCoding, Values};
 pub use document::{AggregatorDocument, HyperDocument, JobDocument, OneOrMany, ResourceDocument};
 pub use optimizer::{OptimizerSpec, PrivateSpec};
 pub use scripts::{ExtenderDocument, ExtenderSpec, ScriptsDocument, ScriptsSpec};

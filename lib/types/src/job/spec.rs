@@ -1,5 +1,6 @@
 //! The checked job: every value is in range, every name is safe, exactly what the actors work with.
 
+use super::compression::{self, CompressionSpec};
 use super::document::{AggregatorDocument, JobDocument};
 use super::optimizer::{self, OptimizerSpec};
 use super::scripts::{self, ExtenderSpec, ScriptsSpec};
@@ -166,6 +167,8 @@ pub struct JobSpec {
     pub parameters: Map<String, Value>,
     /// Aggregation rule.
     pub aggregator: AggregatorSpec,
+    /// How updates and the model are written on their way.
+    pub compression: Option<CompressionSpec>,
     /// Data sets the task needs.
     pub datasets: Vec<String>,
     /// Folder for checkpoints and metrics in the namespace's storage: relative, without `..`.
@@ -220,6 +223,7 @@ impl JobSpec {
             extender: scripts::extender(d.extender.as_ref())?,
             optimizer: optimizer::optimizer(d.optimizer.as_ref(), runtime, &task_entry)?,
             aggregator: aggregator(d.aggregator.as_ref())?,
+            compression: compression::compression(d.compression.as_ref())?,
             datasets: d.datasets.as_ref().map(super::OneOrMany::items).unwrap_or_default(),
             output: storage_path("output", required("output", d.output.as_deref())?)?,
             random_client: d.random_client.unwrap_or(false),
@@ -265,7 +269,6 @@ fn unsupported(d: &JobDocument) -> Result<(), JobError> {
     let fields = [
         ("model_id", d.model_id.is_some(), "give model_path, or none with runtime builtin"),
         ("secure_algorithm", d.secure_algorithm.is_some(), "leave it out"),
-        ("compression", d.compression.is_some(), "leave it out"),
     ];
     match fields.into_iter().find(|(_, given, _)| *given) {
         None => Ok(()),

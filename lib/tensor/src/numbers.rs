@@ -1,10 +1,10 @@
-//! Blocks of tensors as `f64` and back.
+//! Blocks of float tensors as `f64` and back.
 
-use nsfl_tensor::{Bf16, DType, F16, F32, F64, Float};
+use crate::{Bf16, DType, F16, F32, F64, Float};
 
-/// Loads little-endian floats.
+/// Loads little-endian floats, as many as there is room for.
 #[inline(always)]
-pub(crate) fn load(dtype: DType, bytes: &[u8], out: &mut [f64]) {
+pub fn load(dtype: DType, bytes: &[u8], out: &mut [f64]) {
     #[inline(always)]
     fn all<F: Float<N>, const N: usize>(bytes: &[u8], out: &mut [f64]) {
         out.iter_mut().zip(bytes.as_chunks::<N>().0).for_each(|(out, value)| *out = F::load(*value));
@@ -18,7 +18,7 @@ pub(crate) fn load(dtype: DType, bytes: &[u8], out: &mut [f64]) {
 }
 
 /// Stores them, each rounded once.
-pub(crate) fn store(dtype: DType, values: &[f64], out: &mut [u8]) {
+pub fn store(dtype: DType, values: &[f64], out: &mut [u8]) {
     fn all<F: Float<N>, const N: usize>(values: &[f64], out: &mut [u8]) {
         out.as_chunks_mut::<N>().0.iter_mut().zip(values).for_each(|(out, value)| *out = F::store(*value));
     }
