@@ -4,14 +4,15 @@ use crate::cli::AggregateArgs;
 use crate::exit;
 use anyhow::{Context as _, anyhow, bail};
 use nsfl_aggregate::{Aggregation, Block, Member, MemberFacts, Round, Sink, Sources, aggregate_round, check_weight};
-use nsfl_tensor::{Layout, StreamError, WeightsView, check_update, write_delta};
-use nsfl_types::Metrics;
+use nsfl_compress::Update;
+use nsfl_tensor::{Layout, StreamError, WeightsView, write_delta};
+use nsfl_types::{Digest, Metrics};
 use serde_json::{Map, Value};
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 pub(crate) fn main(args: &AggregateArgs) -> anyhow::Result<()> {
@@ -22,19 +23,23 @@ pub(crate) fn main(args: &AggregateArgs) -> anyhow::Result<()> {
     }
     let (params, numbers) = told(args)?;
     let aggregation = Aggregation::parse(&args.rule, &params, 1.0).map_err(|e| usage(e.to_string()))?;
-    let base = read(&args.base)?;
-    let base = parse(&base, &args.base)?;
+    let file = read(&args.base)?;
+    let base = parse(&file, &args.base)?;
     let mut updates = Vec::with_capacity(count);
     for path in &args.updates {
         let bytes = read(path)?;
         updates.push(if args.absolute { delta(&base, &parse(&bytes, path)?, path)? } else { bytes });
     }
-    let views = updates.iter().zip(&args.updates).map(|(bytes, path)| parse(bytes, path));
-    let views: Vec<WeightsView<'_>> = views.collect::<Result<_, _>>()?;
+    let parsed = |(bytes, path): (&'_ Vec<u8>, &PathBuf)| Update::parse(bytes).with_context(|| path.display().to_string());
+    let updates: Vec<Update<'_>> = updates.iter().zip(&args.updates).map(parsed).collect::<Result<_, _>>()?;
     let mut members = Vec::with_capacity(count);
-    for (i, (view, numbers)) in views.iter().zip(numbers).enumerate() {
+    for (i, (update, numbers)) in updates.iter().zip(numbers).enumerate() {
         let named = |error: String| anyhow!("{}: {error}", args.updates[i].display());
-        let facts = check_update(base.layout(), view).map_err(|e| named(e.to_string()))?;
+        if let Update::Compressed(compressed) = update {
+            // however it is written, but to this model
+            update.check_order(Digest::of(&file), Some(compressed.coding())).map_err(|e| named(e.to_string()))?;
+        }
+        let facts = update.check(base.layout()).map_err(|e| named(e.to_string()))?;
         check_weight(weights[i])
             .and_then(|()| aggregation.check_numbers(&numbers))
             .map_err(|e| named(e.to_string()))?;
@@ -55,7 +60,7 @@ pub(crate) fn main(args: &AggregateArgs) -> anyhow::Result<()> {
     }
     let clients = args.clients.unwrap_or(count);
     let round = Round { model: base.layout(), members: &members, clients, seed: args.seed };
-    let sources = Sources { base: &base, state: state.as_ref(), updates: &views };
+    let sources = Sources { base: &base, state: state.as_ref(), updates: &updates };
     let mut files = Files::new(&args.out, args.state_out.as_deref().zip(kept))?;
     match aggregate_round(&aggregation, &round, sources, args.memory_mb << 20, &mut files) {
         Ok(_) => files.keep(&args.out, args.state_out.as_deref()),

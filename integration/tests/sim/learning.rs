@@ -71,7 +71,8 @@ pub fn expected(base: &[u8], members: &[TaskKey]) -> Vec<u8> {
         next.extend_from_slice(bytes);
         Ok::<(), std::convert::Infallible>(())
     };
-    aggregate(&plan, &base, &views, write, |_| {}).unwrap();
+    let updates: Vec<_> = views.into_iter().map(Into::into).collect();
+    aggregate(&plan, &base, &updates, write, |_| {}).unwrap();
     next
 }
 

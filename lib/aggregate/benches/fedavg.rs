@@ -13,6 +13,7 @@ use nsfl_aggregate::{
     Aggregation, Block, FedAvg, Geometry, Member, MemberFacts, Pass, Plan, Round, Sources, Survey, Worker, aggregate,
     blocks,
 };
+use nsfl_compress::Update;
 use nsfl_tensor::{BLOCK_BYTES, DType, Layout, WeightsView, check_update, write_delta};
 use nsfl_types::Metrics;
 use serde_json::json;
@@ -50,8 +51,9 @@ fn numpy(parameters: usize) {
         println!("{}", String::from_utf8_lossy(&output.stderr));
         return;
     };
-    let views: Vec<_> = files.iter().map(|f| WeightsView::parse(f).unwrap()).collect();
-    let (base, updates) = (&views[0], &views[1..]);
+    let base = &WeightsView::parse(&files[0]).unwrap();
+    let updates: Vec<Update<'_>> = files[1..].iter().map(|f| Update::parse(f).unwrap()).collect();
+    let updates = updates.as_slice();
     let members = members(&layout, updates);
     let round = Round { model: &layout, members: &members, clients: CLIENTS, seed: 1 };
     let aggregation = Aggregation::parse("fedavg", json!({}).as_object().unwrap(), 1.0).unwrap();
@@ -82,6 +84,8 @@ fn simple(place: &str, parameters: usize, repeats: usize) {
 
     let members: Vec<_> = facts.into_iter().map(|facts| MemberFacts { weight: 100.0, facts }).collect();
     let plan = FedAvg::default().plan(&layout, &members).unwrap();
+    let updates: Vec<Update<'_>> = updates.iter().cloned().map(Into::into).collect();
+    let updates = updates.as_slice();
     let (time, _) = best(repeats, || aggregate(&plan, base, updates, |_| Ok::<_, Infallible>(()), |_| ()).is_ok());
     println!("  fedavg  {:.3}", time / per);
 }
@@ -89,8 +93,9 @@ fn simple(place: &str, parameters: usize, repeats: usize) {
 /// Every rule, whole rounds: survey where the rule asks for one, plan, blocks.
 fn rules(parameters: usize, wanted: &[String]) {
     let (layout, files) = files(parameters);
-    let views: Vec<_> = files.iter().map(|f| WeightsView::parse(f).unwrap()).collect();
-    let (base, updates) = (&views[0], &views[1..]);
+    let base = &WeightsView::parse(&files[0]).unwrap();
+    let updates: Vec<Update<'_>> = files[1..].iter().map(|f| Update::parse(f).unwrap()).collect();
+    let updates = updates.as_slice();
     let members = members(&layout, updates);
     let round = Round { model: &layout, members: &members, clients: CLIENTS, seed: 1 };
     let per = parameters as f64 * CLIENTS as f64 / 1e9;
@@ -128,11 +133,11 @@ fn rules(parameters: usize, wanted: &[String]) {
     }
 }
 
-fn members(layout: &Layout, updates: &[WeightsView<'_>]) -> Vec<Member> {
+fn members(layout: &Layout, updates: &[Update<'_>]) -> Vec<Member> {
     let numbers = Metrics([("local_steps".to_owned(), 5.0), ("initial_loss".to_owned(), 1.0)].into());
-    let member = |(i, update): (usize, &WeightsView<'_>)| Member {
+    let member = |(i, update): (usize, &Update<'_>)| Member {
         id: format!("c{i:02}"),
-        facts: MemberFacts { weight: 100.0 + i as f64, facts: check_update(layout, update).unwrap() },
+        facts: MemberFacts { weight: 100.0 + i as f64, facts: update.check(layout).unwrap() },
         numbers: numbers.clone(),
     };
     updates.iter().enumerate().map(member).collect()

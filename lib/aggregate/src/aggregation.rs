@@ -4,6 +4,7 @@ use crate::class::{Class, class};
 use crate::rule::Treat;
 use crate::state::{self, Slot};
 use crate::{AggregateError, Fact, Geometry, Inputs, Member, Pass, Plan, Pre, Rule, Server, check_weight, member, pre};
+use nsfl_compress::Update;
 use nsfl_tensor::{Layout, TensorError, WeightsView};
 use nsfl_types::Metrics;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub struct Sources<'a> {
     /// What the last round left, in the layout of [`Aggregation::state_layout`]; none before the first.
     pub state: Option<&'a WeightsView<'a>>,
     /// The members' updates, in the order of [`Round::members`].
-    pub updates: &'a [WeightsView<'a>],
+    pub updates: &'a [Update<'a>],
 }
 
 impl Aggregation {
@@ -149,6 +150,11 @@ impl Aggregation {
         let inputs = Inputs { weights: given, numbers: &numbers, geometry: seen.as_ref() };
         let combine = self.rule.combine(&inputs)?;
         Plan::new(self, round, &order, mix.as_ref(), combine)
+    }
+
+    /// Whether anything is done to updates before the rule sees them.
+    pub(crate) fn has_pre(&self) -> bool {
+        !self.pre.is_empty()
     }
 
     /// Whether a pre-aggregator mixes members.

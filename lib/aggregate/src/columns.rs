@@ -4,10 +4,10 @@
 use crate::Block;
 use crate::member::real;
 use crate::mix::Mix;
-use crate::numbers;
 use crate::robust::network;
 use crate::vector::{Kernel, vectorised};
-use nsfl_tensor::{Bf16, DType, F16, Float, WeightsView};
+use nsfl_compress::Update;
+use nsfl_tensor::{Bf16, DType, F16, Float, numbers};
 use std::fmt;
 use std::sync::Arc;
 
@@ -97,10 +97,10 @@ impl ColumnPlan {
         Self { each, rows: members.iter().map(row).collect(), plain: mix.is_none(), comparators }
     }
 
-    /// Bytes that one tile takes.
+    /// Bytes that one tile takes, with what its values are decoded into.
     pub(crate) fn tile_bytes(&self, updates: usize) -> usize {
         let raw = if self.plain { 0 } else { updates };
-        (self.rows.len() + raw) * LANES * size_of::<f64>()
+        (self.rows.len() + raw + 1) * LANES * size_of::<f64>()
     }
 }
 
@@ -110,13 +110,16 @@ pub(crate) struct TileBuffers {
     single: Vec<[f32; LANES]>,
     double: Vec<[f64; LANES]>,
     raw: Vec<[f64; LANES]>,
+    /// A row as bytes, where it is not as it is in a file.
+    bytes: Vec<u8>,
 }
 
 impl TileBuffers {
     pub(crate) fn new(plan: &ColumnPlan, updates: usize) -> Self {
         let rows = plan.rows.len();
         let raw = if plan.plain { 0 } else { updates };
-        Self { single: vec![[0.0; LANES]; rows], double: vec![[0.0; LANES]; rows], raw: vec![[0.0; LANES]; raw] }
+        let (single, double) = (vec![[0.0; LANES]; rows], vec![[0.0; LANES]; rows]);
+        Self { single, double, raw: vec![[0.0; LANES]; raw], bytes: Vec::new() }
     }
 
     /// Combines a block of all members into `out`.
@@ -125,29 +128,30 @@ impl TileBuffers {
         plan: &ColumnPlan,
         dtype: DType,
         block: &Block,
-        updates: &[WeightsView<'_>],
+        updates: &[Update<'_>],
         out: &mut [f64],
     ) {
         vectorised(Tiles { buffers: self, plan, dtype, block, updates, out });
     }
 
-    /// Loads a tile and sorts it; `bytes` are a member's.
+    /// Loads a tile and sorts it; `tile` is its place in the tensor.
     #[inline(always)]
-    fn fill<'v>(&mut self, plan: &ColumnPlan, dtype: DType, bytes: impl Fn(usize) -> &'v [u8]) -> Values<'_> {
+    fn fill(&mut self, plan: &ColumnPlan, dtype: DType, updates: &[Update<'_>], tile: &Block) -> Values<'_> {
+        let buffer = &mut self.bytes;
         if plan.plain && dtype != DType::F64 {
             for (row, members) in self.single.iter_mut().zip(&plan.rows) {
-                load_single(dtype, bytes(members[0].0), row);
+                load_single(dtype, updates[members[0].0].read(tile.tensor, tile.range.clone(), buffer), row);
             }
             network::sort(&mut self.single, &plan.comparators);
             return Values(Tile::Single(&self.single));
         }
         if plan.plain {
             for (row, members) in self.double.iter_mut().zip(&plan.rows) {
-                numbers::load(dtype, bytes(members[0].0), row);
+                numbers::load(dtype, updates[members[0].0].read(tile.tensor, tile.range.clone(), buffer), row);
             }
         } else {
-            for (member, row) in self.raw.iter_mut().enumerate() {
-                numbers::load(dtype, bytes(member), row);
+            for (update, row) in updates.iter().zip(&mut self.raw) {
+                numbers::load(dtype, update.read(tile.tensor, tile.range.clone(), buffer), row);
             }
             mixed(&plan.rows, &self.raw, &mut self.double);
         }
@@ -162,7 +166,7 @@ struct Tiles<'a, 'v> {
     plan: &'a ColumnPlan,
     dtype: DType,
     block: &'a Block,
-    updates: &'a [WeightsView<'v>],
+    updates: &'a [Update<'v>],
     out: &'a mut [f64],
 }
 
@@ -175,9 +179,8 @@ impl Kernel for Tiles<'_, '_> {
         let size = dtype.size();
         for (tile, out) in out.chunks_mut(LANES).enumerate() {
             let start = block.range.start + tile * LANES * size;
-            let range = start..start + out.len() * size;
-            let bytes = |member: usize| &updates[member].tensor(block.tensor)[range.clone()];
-            let values = buffers.fill(plan, dtype, bytes);
+            let place = Block { tensor: block.tensor, range: start..start + out.len() * size };
+            let values = buffers.fill(plan, dtype, updates, &place);
             out.copy_from_slice(&plan.each.combine(&values)[..out.len()]);
         }
     }

@@ -38,7 +38,24 @@ impl Aggregation {
             let checked = aggregation.check_members(members as usize);
             checked.map_err(|e: AggregateError| bad(field, &format!("is {members} updates for a round; {e}")))?;
         }
+        aggregation.check_compression(spec)?;
         Ok(aggregation)
+    }
+
+    /// Every rule sees updates as they are decoded. Top-k needs one that adds them all up.
+    fn check_compression(&self, spec: &JobSpec) -> Result<(), JobError> {
+        let update = spec.compression.as_ref().and_then(|compression| compression.update);
+        if update.is_none_or(|update| update.coding.top_k.is_none()) {
+            return Ok(());
+        }
+        let refused = |what: &str| {
+            let why = "sees mostly zeros; top_k is for rules that add up all updates; allowed here: values";
+            Err(bad("compression.top_k", &format!("{what} {why}")))
+        };
+        if !self.rule().takes_all() {
+            return refused(&format!("aggregator '{}'", self.rule().name()));
+        }
+        if self.has_pre() { refused("aggregator.params.pre") } else { Ok(()) }
     }
 }
 
@@ -89,6 +106,33 @@ mod tests {
         let (field, problem) = refused(&json!({"aggregator": buffer, "redundancy": 1.2}));
         assert_eq!(field, "redundancy");
         assert!(problem.contains("at most 5"), "{problem}");
+    }
+
+    #[test]
+    fn top_k_is_refused_with_rules_that_do_not_add_up_all_updates_and_values_are_not() {
+        let hyper = json!({"client_num": 7, "threshold_client_num": 7});
+        let of = |aggregator: Value, compression: Value| {
+            json!({"aggregator": aggregator, "compression": compression, "hyper_parameters": hyper})
+        };
+        let all = |params: Value| json!({"name": "fedavg", "params": params});
+        for aggregator in [
+            json!({"name": "median"}),
+            json!({"name": "trimmed_mean", "params": {"f": 1}}),
+            json!({"name": "krum", "params": {"f": 1}}),
+            json!({"name": "multikrum", "params": {"f": 1}}),
+            json!({"name": "bulyan", "params": {"f": 1}}),
+            json!({"name": "geometric_median"}),
+            json!({"name": "centered_clipping"}),
+            all(json!({"pre": [{"name": "clipping", "max_norm": 1.0}]})),
+        ] {
+            let (field, problem) = refused(&of(aggregator.clone(), json!({"top_k": 0.1})));
+            assert_eq!(field, "compression.top_k");
+            assert!(problem.contains("add up all updates"), "{problem}");
+            assert!(Aggregation::of_job(&job(&of(aggregator, json!({"values": "qsgd8", "model": "f16"})))).is_ok());
+        }
+        for aggregator in [all(json!({})), json!({"name": "fedadam"}), json!({"name": "feddyn"}), json!({"name": "qfedavg"})] {
+            assert!(Aggregation::of_job(&job(&of(aggregator, json!({"top_k": 0.1, "values": "qsgd4"})))).is_ok());
+        }
     }
 
     #[test]

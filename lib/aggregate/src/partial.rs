@@ -1,7 +1,8 @@
 //! A running sum over one block of one tensor. Parts made apart can be merged; the order never shows.
 
 use crate::plan::Kind;
-use crate::{AggregateError, Plan, fixed};
+use crate::{AggregateError, Block, Plan, fixed};
+use nsfl_compress::Update;
 use nsfl_tensor::{Bf16, DType, F16, F32, F64};
 
 /// The sum over some of a plan's members of one block of one tensor.
@@ -18,6 +19,21 @@ pub struct Partial<'p> {
     sums: Vec<i64>,
     /// The largest integers so far.
     max: Vec<u8>,
+}
+
+/// What blocks of compressed updates are decoded into, some at a time.
+pub(crate) type Decoded = [Vec<u8>; 4];
+
+/// The same block of all updates.
+pub(crate) struct Blocks<'a> {
+    pub(crate) updates: &'a [Update<'a>],
+    pub(crate) block: &'a Block,
+}
+
+impl Blocks<'_> {
+    fn of<'b>(&'b self, update: usize, buffer: &'b mut Vec<u8>) -> &'b [u8] {
+        self.updates[update].read(self.block.tensor, self.block.range.clone(), buffer)
+    }
 }
 
 impl<'p> Partial<'p> {
@@ -62,10 +78,14 @@ impl<'p> Partial<'p> {
     }
 
     /// Adds the block of every member, some at a time: the memory of several is waited for together.
-    pub(crate) fn accumulate_all<'v>(&mut self, block: impl Fn(usize) -> &'v [u8]) -> Result<(), AggregateError> {
+    pub(crate) fn accumulate_all(
+        &mut self,
+        blocks: &Blocks<'_>,
+        buffers: &mut Decoded,
+    ) -> Result<(), AggregateError> {
         let members = self.plan.members();
         if !matches!(self.plan.kind(self.tensor), Kind::Sum { .. }) {
-            return (0..members).try_for_each(|member| self.accumulate(member, block(member)));
+            return (0..members).try_for_each(|member| self.accumulate(member, blocks.of(member, &mut buffers[0])));
         }
         // who counts nothing is not read
         let (plan, tensor) = (self.plan, self.tensor);
@@ -74,13 +94,15 @@ impl<'p> Partial<'p> {
         while let Some(first) = counted.next() {
             let rest = (counted.next(), counted.next(), counted.next());
             if let (Some(second), Some(third), Some(fourth)) = rest {
-                let four = [first, second, third, fourth];
-                self.check_len(block(first.1))?;
-                self.add(four.map(|(c, _)| c), four.map(|(_, member)| block(member)));
+                let [a, b, c, d] = &mut *buffers;
+                let four = [blocks.of(first.1, a), blocks.of(second.1, b), blocks.of(third.1, c), blocks.of(fourth.1, d)];
+                self.check_len(four[0])?;
+                self.add([first, second, third, fourth].map(|(c, _)| c), four);
             } else {
                 for (c, member) in [Some(first), rest.0, rest.1, rest.2].into_iter().flatten() {
-                    self.check_len(block(member))?;
-                    self.add([c], [block(member)]);
+                    let block = blocks.of(member, &mut buffers[0]);
+                    self.check_len(block)?;
+                    self.add([c], [block]);
                 }
             }
         }

@@ -65,6 +65,12 @@ pub trait Rule: fmt::Debug + Send + Sync {
         Pass::None
     }
 
+    /// Whether each member's whole update goes into the result, with whatever weight. Then what top-k leaves out of one update
+    /// comes with a later one.
+    fn takes_all(&self) -> bool {
+        true
+    }
+
     /// The slot in which it keeps its last result, if it does.
     fn previous(&self) -> Option<&'static str> {
         None

@@ -2,6 +2,7 @@
 //! safetensors stream. Holds the buffers of one worker, whatever the size of the model.
 
 use crate::{AggregateError, Aggregation, Pass, Plan, Round, Sources, Survey, Worker, blocks};
+use nsfl_compress::Update;
 use nsfl_tensor::{BLOCK_BYTES, StreamError, WeightsView};
 use std::ops::Range;
 
@@ -97,7 +98,7 @@ pub fn write<S: Sink>(
 pub fn aggregate<E>(
     plan: &Plan,
     base: &WeightsView<'_>,
-    updates: &[WeightsView<'_>],
+    updates: &[Update<'_>],
     write: impl FnMut(&[u8]) -> Result<(), E>,
     after_block: impl FnMut(Block),
 ) -> Result<(), StreamError<AggregateError, E>> {

@@ -9,8 +9,9 @@ use crate::class::{Class, class};
 use crate::fixed;
 use crate::state::slot_tensor;
 use crate::vector::vectorised;
-use crate::{AggregateError, Aggregation, Block, Geometry, Pass, Round, Sources, member, numbers};
-use nsfl_tensor::{DType, Layout, check_block};
+use crate::{AggregateError, Aggregation, Block, Geometry, Pass, Round, Sources, member};
+use nsfl_compress::Update;
+use nsfl_tensor::{DType, Layout, check_block, numbers};
 use std::ops::Range;
 
 /// Elements of a tensor that are summed before a sum becomes exact. Blocks begin at multiples of it.
@@ -41,6 +42,8 @@ pub struct Survey<'a> {
     span: usize,
     /// All values are taken times 2 to this power.
     lift: i32,
+    /// What a compressed update is decoded into.
+    bytes: Vec<u8>,
 }
 
 const ROW: usize = CHUNK / LANES;
@@ -65,7 +68,8 @@ impl<'a> Survey<'a> {
         let vectors = order.len() + usize::from(previous.is_some());
         let pass = aggregation.pass();
         let pairs = if pass == Pass::Products { vectors * (vectors + 1) / 2 } else { vectors };
-        let (sums, chunk) = (pairs * (size_of::<i128>() + size_of::<i32>()), vectors * CHUNK * size_of::<f64>());
+        let buffers = usize::from(sources.updates.iter().any(Update::is_compressed));
+        let (sums, chunk) = (pairs * (size_of::<i128>() + size_of::<i32>()), (vectors + buffers) * CHUNK * size_of::<f64>());
         if sums + chunk > memory {
             return Err(AggregateError::Memory { members: order.len(), needs: sums + chunk, given: memory });
         }
@@ -83,6 +87,7 @@ impl<'a> Survey<'a> {
             rows: vec![[0.0; LANES]; vectors * span * ROW],
             span,
             lift: 0,
+            bytes: Vec::new(),
         };
         survey.fit(round);
         Ok(survey)
@@ -108,7 +113,7 @@ impl<'a> Survey<'a> {
             let range = start..block.range.end.min(start + step);
             let rows = range.len().div_ceil(spec.dtype.size() * LANES);
             for (row, member) in self.order.iter().enumerate() {
-                let values = &updates[*member].tensor(block.tensor)[range.clone()];
+                let values = updates[*member].read(block.tensor, range.clone(), &mut self.bytes);
                 fill(spec.dtype, values, self.lift, &mut self.rows[row * row_len..][..rows]);
             }
             if self.previous.is_some() {

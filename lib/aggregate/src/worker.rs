@@ -2,10 +2,12 @@
 //! any order and by several workers. All of a worker's memory is taken when it is made.
 
 use crate::columns::TileBuffers;
+use crate::partial::{Blocks, Decoded};
 use crate::plan::Kind;
 use crate::rule::lora;
-use crate::{AggregateError, Block, Partial, Plan, Sources, numbers};
-use nsfl_tensor::{BLOCK_BYTES, DType, Layout, WeightsView, check_block};
+use crate::{AggregateError, Block, Partial, Plan, Sources};
+use nsfl_compress::Update;
+use nsfl_tensor::{BLOCK_BYTES, DType, Layout, check_block, numbers};
 use std::ops::Range;
 
 /// Makes blocks of a round.
@@ -15,6 +17,7 @@ pub struct Worker<'p> {
     sources: Sources<'p>,
     block_bytes: usize,
     partial: Partial<'p>,
+    decoded: Decoded,
     tile: TileBuffers,
     /// Δ, and then the new weights.
     delta: Vec<f64>,
@@ -37,7 +40,8 @@ impl<'p> Worker<'p> {
     pub fn new(plan: &'p Plan, sources: Sources<'p>, memory: usize) -> Result<Self, AggregateError> {
         sources.check(plan.layout(), plan.members(), plan.state_layout())?;
         let tile = plan.columns.as_ref().map_or(0, |columns| columns.tile_bytes(plan.members()));
-        let each = block_cost(plan);
+        let decoded = if sources.updates.iter().any(Update::is_compressed) { Decoded::default().len() } else { 0 };
+        let each = block_cost(plan) + decoded;
         if tile + LEAST * each > memory {
             let (members, needs) = (plan.members(), tile + LEAST * each);
             return Err(AggregateError::Memory { members, needs, given: memory });
@@ -49,6 +53,7 @@ impl<'p> Worker<'p> {
             sources,
             block_bytes,
             partial: Partial::idle(plan),
+            decoded: Decoded::default(),
             tile,
             delta: Vec::new(),
             x: Vec::new(),
@@ -81,8 +86,7 @@ impl<'p> Worker<'p> {
             Kind::Zero => self.out.fill(0),
             Kind::Max | Kind::Sum { .. } => {
                 self.partial.reset(block.tensor, block.range.len());
-                let updates = self.sources.updates;
-                self.partial.accumulate_all(|member| &updates[member].tensor(block.tensor)[block.range.clone()])?;
+                self.partial.accumulate_all(&Blocks { updates: self.sources.updates, block }, &mut self.decoded)?;
                 if self.plan.is_fused(block.tensor) {
                     self.partial.finish(base, &mut self.out)?;
                 } else {
@@ -178,8 +182,8 @@ impl<'p> Worker<'p> {
 impl Sources<'_> {
     /// Whether these are the files of a round.
     pub(crate) fn check(&self, model: &Layout, members: usize, state: Option<&Layout>) -> Result<(), AggregateError> {
-        let is_model = |view: &WeightsView<'_>| view.layout() == model;
-        if self.updates.len() != members || !is_model(self.base) || !self.updates.iter().all(is_model) {
+        let of_model = |update: &Update<'_>| update.layout() == model;
+        if self.updates.len() != members || self.base.layout() != model || !self.updates.iter().all(of_model) {
             return Err(AggregateError::Mismatch("the updates are not those of the plan"));
         }
         if self.state.is_some_and(|view| state != Some(view.layout())) {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use nsfl_aggregate::{AggregateError, FedAvg, MemberFacts, Partial, Plan, aggregate};
+use nsfl_compress::Update;
 use nsfl_tensor::{BLOCK_BYTES, DType, Layout, StreamError, WeightsView, check_update};
 use nsfl_types::Code;
 use proptest::prelude::*;
@@ -34,7 +35,7 @@ fn plan(rule: FedAvg, base: &[u8], members: &[Member]) -> Result<Plan, Aggregate
 
 fn run(rule: FedAvg, base: &[u8], members: &[Member]) -> Result<Vec<u8>, AggregateError> {
     let plan = plan(rule, base, members)?;
-    let updates: Vec<_> = members.iter().map(|(_, u)| WeightsView::parse(u).unwrap()).collect();
+    let updates: Vec<_> = members.iter().map(|(_, u)| Update::parse(u).unwrap()).collect();
     let (mut out, mut blocks) = (Vec::new(), 0);
     let write = |bytes: &[u8]| {
         out.extend_from_slice(bytes);

@@ -7,7 +7,8 @@ use common::{One, With, file, one, rule, run};
 use nsfl_aggregate::{
     AggregateError, Aggregation, Block, Member, MemberFacts, RULES, Round, Sources, Survey, Worker, blocks,
 };
-use nsfl_tensor::{DType, WeightsView, check_update};
+use nsfl_compress::Update;
+use nsfl_tensor::{DType, WeightsView};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -117,10 +118,10 @@ proptest! {
 fn in_parts(aggregation: &Aggregation, members: &[One], hands: &[usize], turn: usize) -> Vec<u8> {
     let base = zero();
     let base = WeightsView::parse(&base).unwrap();
-    let updates: Vec<_> = members.iter().map(|one| WeightsView::parse(&one.update).unwrap()).collect();
-    let planned = |(one, view): (&One, &WeightsView<'_>)| Member {
+    let updates: Vec<_> = members.iter().map(|one| Update::parse(&one.update).unwrap()).collect();
+    let planned = |(one, update): (&One, &Update<'_>)| Member {
         id: one.id.clone(),
-        facts: MemberFacts { weight: one.weight, facts: check_update(base.layout(), view).unwrap() },
+        facts: MemberFacts { weight: one.weight, facts: update.check(base.layout()).unwrap() },
         numbers: serde_json::from_value(one.numbers.clone()).unwrap(),
     };
     let planned: Vec<Member> = members.iter().zip(&updates).map(planned).collect();

@@ -7,7 +7,9 @@ use common::{file, rule};
 use nsfl_aggregate::{
     Block, Member, MemberFacts, Pass, Plan, Round, Sink, Sources, Survey, Worker, aggregate_round, blocks,
 };
-use nsfl_tensor::{DType, WeightsView, check_update};
+use nsfl_compress::{Part, Task, Update, compress};
+use nsfl_tensor::{DType, WeightsView};
+use nsfl_types::{Bits, Bucket, Coding, Digest, Norm, Values};
 use nsfl_types::Metrics;
 use serde_json::{Value, json};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -80,22 +82,53 @@ fn updates(n: usize, len: usize) -> Vec<Vec<u8>> {
     (0..n).map(|i| file(&[("w", DType::F32, &vec![i as f64; len])])).collect()
 }
 
-fn members(model: &WeightsView<'_>, views: &[WeightsView<'_>]) -> Vec<Member> {
-    let member = |(i, view): (usize, &WeightsView<'_>)| Member {
+fn members(model: &WeightsView<'_>, updates: &[Update<'_>]) -> Vec<Member> {
+    let member = |(i, update): (usize, &Update<'_>)| Member {
         id: format!("{i:04}"),
-        facts: MemberFacts { weight: 1.0, facts: check_update(model.layout(), view).unwrap() },
+        facts: MemberFacts { weight: 1.0, facts: update.check(model.layout()).unwrap() },
         numbers: Metrics::default(),
     };
-    views.iter().enumerate().map(member).collect()
+    updates.iter().enumerate().map(member).collect()
+}
+
+/// The same, each a quarter as large.
+fn compressed(files: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let values = Values::Qsgd { bits: Bits::Eight, bucket: Some(Bucket::DEFAULT), norm: Norm::Max };
+    let coding = Coding { top_k: None, values };
+    let of = |file: &Vec<u8>| {
+        let view = WeightsView::parse(file).unwrap();
+        let task = Task { layout: view.layout(), base: Digest::of(b""), coding: &coding, seed: 1, lost: false };
+        let mut out = Vec::new();
+        let read = |tensor, at, block: &mut [u8]| {
+            block.copy_from_slice(&view.tensor(tensor)[at..at + block.len()]);
+            Ok::<_, Infallible>(())
+        };
+        compress(&task, read, |part| {
+            if let Part::Compressed(bytes) = part {
+                out.extend_from_slice(bytes);
+            }
+            Ok(())
+        })
+        .unwrap();
+        out
+    };
+    files.iter().map(of).collect()
 }
 
 #[test]
 fn a_round_takes_no_more_memory_than_is_allowed() {
     let files = updates(200, 30_000);
-    let views: Vec<_> = files.iter().map(|file| WeightsView::parse(file).unwrap()).collect();
-    let planned = members(&views[0], &views);
-    let round = Round { model: views[0].layout(), members: &planned, clients: 200, seed: 0 };
-    let sources = Sources { base: &views[0], state: None, updates: &views };
+    for files in [&files, &compressed(&files)] {
+        within_memory(&updates(1, 30_000)[0], files);
+    }
+}
+
+fn within_memory(base: &[u8], files: &[Vec<u8>]) {
+    let base = WeightsView::parse(base).unwrap();
+    let updates: Vec<_> = files.iter().map(|file| Update::parse(file).unwrap()).collect();
+    let planned = members(&base, &updates);
+    let round = Round { model: base.layout(), members: &planned, clients: 200, seed: 0 };
+    let sources = Sources { base: &base, state: None, updates: &updates };
     // beside buffers: a plan's coefficients, and of the pairs products, a geometry and what is mixed of it
     let beside = |pass| if pass == Pass::Products { 200 * 200 * 8 * 6 } else { 100_000 };
     for (name, params) in all() {
@@ -112,10 +145,11 @@ fn a_round_takes_no_more_memory_than_is_allowed() {
 fn blocks_are_made_and_surveyed_without_an_allocation_for_each_update() {
     let taken = |params: &(&str, Value), n: usize| {
         let files = updates(n, 40_000);
-        let views: Vec<_> = files.iter().map(|file| WeightsView::parse(file).unwrap()).collect();
-        let planned = members(&views[0], &views);
-        let round = Round { model: views[0].layout(), members: &planned, clients: n, seed: 0 };
-        let sources = Sources { base: &views[0], state: None, updates: &views };
+        let base = WeightsView::parse(&files[0]).unwrap();
+        let updates: Vec<_> = files.iter().map(|file| Update::parse(file).unwrap()).collect();
+        let planned = members(&base, &updates);
+        let round = Round { model: base.layout(), members: &planned, clients: n, seed: 0 };
+        let sources = Sources { base: &base, state: None, updates: &updates };
         let aggregation = rule(params.0, &params.1);
         let cut: Vec<Block> = blocks(round.model, 1 << 14).collect();
         let mut survey = Survey::new(&aggregation, &round, sources, usize::MAX).unwrap();

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use nsfl_aggregate::{MemberFacts, Scaffold, aggregate};
-use nsfl_tensor::{DType, Layout, WeightsView, check_update};
+use nsfl_compress::Update;
+use nsfl_tensor::{DType, Layout, WeightsView};
 use std::convert::Infallible;
 
 /// A model of one tensor and its control variate.
@@ -15,8 +16,8 @@ fn file(model: [f64; 2], control: [f64; 2]) -> Vec<u8> {
 
 fn run(rule: Scaffold, base: &[u8], updates: &[Vec<u8>]) -> Vec<u8> {
     let base = WeightsView::parse(base).unwrap();
-    let views: Vec<_> = updates.iter().map(|update| WeightsView::parse(update).unwrap()).collect();
-    let facts = |view: &WeightsView<'_>| check_update(base.layout(), view).unwrap();
+    let views: Vec<_> = updates.iter().map(|update| Update::parse(update).unwrap()).collect();
+    let facts = |update: &Update<'_>| update.check(base.layout()).unwrap();
     // weights that must not count
     let members = views.iter().zip([30.0, 1.0, 7.0]).map(|(view, weight)| MemberFacts { weight, facts: facts(view) });
     let plan = rule.plan(base.layout(), &members.collect::<Vec<_>>()).unwrap();

@@ -70,7 +70,8 @@ fn mean(job: Job, base: &[u8], updates: &[(f64, Vec<u8>)]) -> Vec<u8> {
         model.extend_from_slice(bytes);
         Ok::<_, Infallible>(())
     };
-    aggregate(&plan, &base, &views, sink, |_| ()).unwrap();
+    let updates: Vec<_> = views.into_iter().map(Into::into).collect();
+    aggregate(&plan, &base, &updates, sink, |_| ()).unwrap();
     model
 }
 

@@ -23,6 +23,10 @@ impl Rule for Bulyan {
         "bulyan"
     }
 
+    fn takes_all(&self) -> bool {
+        false
+    }
+
     fn pass(&self) -> Pass {
         Pass::Products
     }

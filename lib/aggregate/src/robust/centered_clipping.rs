@@ -21,6 +21,10 @@ impl Rule for CenteredClipping {
         "centered_clipping"
     }
 
+    fn takes_all(&self) -> bool {
+        false
+    }
+
     fn pass(&self) -> Pass {
         Pass::Products
     }

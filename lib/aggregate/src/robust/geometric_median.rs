@@ -26,6 +26,10 @@ impl Rule for GeometricMedian {
         "geometric_median"
     }
 
+    fn takes_all(&self) -> bool {
+        false
+    }
+
     fn pass(&self) -> Pass {
         Pass::Products
     }

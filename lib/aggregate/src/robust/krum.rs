@@ -32,6 +32,10 @@ impl Rule for Krum {
         if self.take == Take::One { "krum" } else { "multikrum" }
     }
 
+    fn takes_all(&self) -> bool {
+        false
+    }
+
     fn pass(&self) -> Pass {
         Pass::Products
     }

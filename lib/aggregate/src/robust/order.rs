@@ -17,6 +17,10 @@ impl Rule for Median {
         "median"
     }
 
+    fn takes_all(&self) -> bool {
+        false
+    }
+
     fn combine(&self, inputs: &Inputs<'_>) -> Result<Combine, AggregateError> {
         Ok(Combine::Columns { members: (0..inputs.members()).collect(), each: Arc::new(Median) })
     }
@@ -44,6 +48,10 @@ pub struct TrimmedMean {
 impl Rule for TrimmedMean {
     fn name(&self) -> &'static str {
         "trimmed_mean"
+    }
+
+    fn takes_all(&self) -> bool {
+        false
     }
 
     fn check(&self, members: usize) -> Result<(), AggregateError> {

@@ -13,8 +13,8 @@
 
 use crate::member::ordered_sum;
 use crate::rule::{Product, Treat};
-use crate::{AggregateError, Block, Combine, Inputs, Plan, Rule, Sources, numbers};
-use nsfl_tensor::Layout;
+use crate::{AggregateError, Block, Combine, Inputs, Plan, Rule, Sources};
+use nsfl_tensor::{Layout, numbers};
 
 const NAME: &str = "lora";
 
@@ -116,10 +116,15 @@ pub(crate) fn add_product(plan: &Plan, product: &Product, block: &Block, sources
     let (columns, rank) = (tensors[product.a].shape[1], tensors[product.a].shape[0]);
     let first = block.range.start / tensors[block.tensor].dtype.size();
     // a member's changes, or with `whole` its values
-    let fill = |tensor: usize, from: usize, update: Option<usize>, out: &mut [f64]| {
+    let mut buffer = Vec::new();
+    let mut fill = |tensor: usize, from: usize, update: Option<usize>, out: &mut [f64]| {
         let size = tensors[tensor].dtype.size();
-        let view = update.map_or(sources.base, |update| &sources.updates[update]);
-        numbers::load(tensors[tensor].dtype, &view.tensor(tensor)[from * size..(from + out.len()) * size], out);
+        let range = from * size..(from + out.len()) * size;
+        let bytes = match update {
+            Some(update) => sources.updates[update].read(tensor, range, &mut buffer),
+            None => &sources.base.tensor(tensor)[range],
+        };
+        numbers::load(tensors[tensor].dtype, bytes, out);
     };
     let (mut a, mut b, mut other) = (vec![0.0; columns], vec![0.0; rank], vec![0.0; columns.max(rank)]);
     let (mut b_mean, mut a_means) = (vec![0.0; rank], vec![0.0; if product.residual { rank * columns } else { 0 }]);

@@ -4,7 +4,8 @@
 use nsfl_aggregate::{
     AggregateError, Aggregation, Block, Member, MemberFacts, Plan, Round, Sink, Sources, aggregate_round,
 };
-use nsfl_tensor::{DType, Layout, StreamError, WeightsView, check_update};
+use nsfl_compress::Update;
+use nsfl_tensor::{DType, Layout, StreamError, WeightsView};
 use nsfl_types::Metrics;
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -125,9 +126,9 @@ pub fn run(
 ) -> Result<Next, AggregateError> {
     let base = WeightsView::parse(base).unwrap();
     let state = state.map(|state| WeightsView::parse(state).unwrap());
-    let updates: Vec<_> = members.iter().map(|one| WeightsView::parse(&one.update).unwrap()).collect();
-    let member = |(one, view): (&One, &WeightsView<'_>)| {
-        let facts = check_update(base.layout(), view).unwrap();
+    let updates: Vec<_> = members.iter().map(|one| Update::parse(&one.update).unwrap()).collect();
+    let member = |(one, update): (&One, &Update<'_>)| {
+        let facts = update.check(base.layout()).unwrap();
         let numbers: Metrics = serde_json::from_value(one.numbers.clone()).unwrap();
         Member { id: one.id.clone(), facts: MemberFacts { weight: one.weight, facts }, numbers }
     };
