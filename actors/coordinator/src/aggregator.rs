@@ -4,11 +4,12 @@
 use crate::sum::{self, Order, Summed, Tools};
 use nsfl_actor::{Context, Failure, Next, Reply, Role};
 use nsfl_aggregate::{Aggregation, check_weight};
+use nsfl_compress::{CompressError, Update};
 use nsfl_fault_point::Step;
 use nsfl_package::Limits;
 use nsfl_store::{BlobStore, Owner, StoreError};
-use nsfl_tensor::{TensorError, UpdateFacts, WeightsView, check_update};
-use nsfl_types::{BlobRef, Code, Digest, JobSpec, Metrics, Refusal};
+use nsfl_tensor::{TensorError, UpdateFacts, WeightsView};
+use nsfl_types::{BlobRef, Code, Coding, Digest, JobSpec, Metrics, Refusal};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -61,17 +62,15 @@ impl Unfit {
 }
 
 pub(crate) struct Aggregator {
-    blobs: Arc<dyn BlobStore>,
     aggregation: Arc<Aggregation>,
     tools: Tools,
-    /// Facts of updates judged since the last aggregation. Lost with a restart and then computed again.
-    facts: Facts,
     /// Updates judged at the same time: each walks a whole update.
     judges: Arc<Semaphore>,
     checked: u64,
     aggregated: u64,
 }
 
+/// Facts of updates judged since the last aggregation. Lost with a restart and then computed again.
 pub(crate) type Facts = Arc<Mutex<BTreeMap<Digest, UpdateFacts>>>;
 
 const JUDGES: usize = 1;
@@ -83,14 +82,13 @@ impl Role for Aggregator {
     async fn start(args: AggregatorArgs, _ctx: &Context<AggregatorMsg>) -> Result<Self, Failure> {
         let judges = Arc::new(Semaphore::new(JUDGES));
         let aggregation = Arc::new(Aggregation::of_job(&args.spec)?);
-        let AggregatorArgs { blobs, memory, scratch, .. } = args;
-        let facts = Facts::default();
-        let tools = Tools { blobs: blobs.clone(), facts: facts.clone(), memory, scratch };
-        Ok(Self { blobs, aggregation, tools, facts, judges, checked: 0, aggregated: 0 })
+        let AggregatorArgs { blobs, spec, memory, scratch } = args;
+        let tools = Tools { blobs, facts: Facts::default(), coding: coding(&spec), memory, scratch };
+        Ok(Self { aggregation, tools, judges, checked: 0, aggregated: 0 })
     }
 
     async fn handle(&mut self, msg: AggregatorMsg, ctx: &Context<AggregatorMsg>) -> Result<Next, Failure> {
-        let (blobs, facts, judges) = (self.blobs.clone(), self.facts.clone(), self.judges.clone());
+        let (tools, judges) = (self.tools.clone(), self.judges.clone());
         match msg {
             AggregatorMsg::Check { base, update, extra, weight, numbers, owner, reply } => {
                 self.checked += 1;
@@ -102,12 +100,12 @@ impl Role for Aggregator {
                 }
                 ctx.run(async move {
                     let _permit = judges.acquire().await;
-                    reply.send(check(blobs, facts, base, (update, extra), &owner).await);
+                    reply.send(check(&tools, base, (update, extra), &owner).await);
                 });
             }
             AggregatorMsg::Aggregate { order, reply } => {
                 self.aggregated += 1;
-                let (tools, aggregation) = (self.tools.clone(), self.aggregation.clone());
+                let aggregation = self.aggregation.clone();
                 ctx.run(async move { reply.send(sum::sum(tools, &aggregation, order).await) });
             }
         }
@@ -119,9 +117,13 @@ impl Role for Aggregator {
     }
 }
 
+/// How the job's updates are to be written.
+pub(crate) fn coding(spec: &JobSpec) -> Option<Coding> {
+    spec.compression.as_ref()?.update.map(|update| update.coding)
+}
+
 async fn check(
-    blobs: Arc<dyn BlobStore>,
-    facts: Facts,
+    Tools { blobs, facts, coding, .. }: &Tools,
     base: BlobRef,
     (update, extra): (BlobRef, Option<BlobRef>),
     owner: &Owner,
@@ -130,13 +132,13 @@ async fn check(
         blobs.retain(blob.digest, owner).await.map_err(|e| Unfit::Unjudged(stored(&e)))?;
     }
     Step::new("aggregator", &"check").reach("after-retain");
-    let verdict = match judge_extra(&blobs, extra).await {
-        Ok(()) => judge(&blobs, base, update).await,
+    let verdict = match judge_extra(blobs, extra).await {
+        Ok(()) => judge(blobs, base, update, *coding).await,
         Err(unfit) => Err(unfit),
     };
     match verdict {
         Ok(found) => {
-            lock(&facts).insert(update.digest, found);
+            lock(facts).insert(update.digest, found);
             Ok(())
         }
         Err(Unfit::Refused(refusal)) => {
@@ -161,9 +163,14 @@ async fn judge_extra(blobs: &Arc<dyn BlobStore>, extra: Option<BlobRef>) -> Resu
     blocking(checked).await.map_err(Unfit::Unjudged)?.map(drop).map_err(Unfit::Refused)
 }
 
-/// Whether `update` is one to `base`.
-pub(crate) async fn judge(blobs: &Arc<dyn BlobStore>, base: BlobRef, update: BlobRef) -> Result<UpdateFacts, Unfit> {
-    let base = blobs.open(base.digest).await.map_err(|e| Unfit::Unjudged(stored(&e)))?;
+/// Whether `update` is one to `model`, written so.
+pub(crate) async fn judge(
+    blobs: &Arc<dyn BlobStore>,
+    model: BlobRef,
+    update: BlobRef,
+    coding: Option<Coding>,
+) -> Result<UpdateFacts, Unfit> {
+    let base = blobs.open(model.digest).await.map_err(|e| Unfit::Unjudged(stored(&e)))?;
     let bytes = blobs.open(update.digest).await.map_err(|e| Unfit::Unjudged(stored(&e)))?;
     let store = blobs.clone();
     let looked = blocking(move || {
@@ -172,12 +179,14 @@ pub(crate) async fn judge(blobs: &Arc<dyn BlobStore>, base: BlobRef, update: Blo
             // the server's own model
             Err(error) => return Ok(Err(Unfit::Unjudged(tensor(&error)))),
         };
-        let view = WeightsView::parse(&bytes).map_err(|e| Unfit::Refused(tensor(&e)));
-        let facts = view.and_then(|view| check_update(layout.layout(), &view).map_err(|e| Unfit::Refused(tensor(&e))));
+        let facts = Update::parse(&bytes).and_then(|update| {
+            update.check_order(model.digest, coding.as_ref())?;
+            update.check(layout.layout())
+        });
         if facts.is_ok() {
             store.forget(&bytes);
         }
-        Ok(facts)
+        Ok(facts.map_err(|e| Unfit::Refused(compressed(&e))))
     });
     looked.await.map_err(Unfit::Unjudged)?
 }
@@ -205,6 +214,10 @@ pub(crate) fn member(error: &StoreError) -> Refusal {
         StoreError::NotFound(_) => Refusal::new(Code::WrongDigest, format!("{error}: it was found damaged")),
         other => stored(other),
     }
+}
+
+pub(crate) fn compressed(error: &CompressError) -> Refusal {
+    Refusal::new(error.code(), Failure::from_error(error).to_string())
 }
 
 pub(crate) fn tensor(error: &TensorError) -> Refusal {

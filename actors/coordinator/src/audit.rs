@@ -1,7 +1,7 @@
 //! Rounds that can be made again by an auditor: what a round was made from, written down, and its blobs held for a while.
 //! How many rounds of a run are held is the operator's: none by default.
 
-use crate::aggregator::{Facts, stored};
+use crate::aggregator::{Facts, coding, stored};
 use crate::sum::{Order, Summed, Tools, sum};
 use crate::{Surroundings, output};
 use nsfl_actor::{Failure, blocking};
@@ -93,7 +93,7 @@ impl KeptRound {
             models: owner.clone(),
             states: owner.clone(),
         };
-        let tools = Tools { blobs: blobs.clone(), facts: Facts::default(), memory, scratch };
+        let tools = Tools { blobs: blobs.clone(), facts: Facts::default(), coding: coding(spec), memory, scratch };
         let made = sum(tools, &aggregation, order).await;
         blobs.release_all(&owner).await.map_err(|e| stored(&e))?;
         made.map(|Summed { model, state }| (model, state))

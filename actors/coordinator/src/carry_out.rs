@@ -6,7 +6,7 @@ use crate::driver::{Coordinator, CoordinatorArgs, Owners};
 use crate::extender::{Call, Combine, Combined, ExtenderMsg, Fault};
 use crate::record::Recorder;
 use crate::sum::{Order, Summed, numbers};
-use crate::{init, output, packages, state};
+use crate::{Surroundings, init, output, packages, state};
 use nsfl_actor::{Address, AskError, Context, Failure};
 use nsfl_messages::wire::{Scripts, TaskCommand, TaskOrder};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, RunEvent, SelectRequest, SelectorMsg};
@@ -26,12 +26,13 @@ const WORK: Duration = Duration::from_secs(3600);
 impl Coordinator {
     pub(crate) fn carry_out(&mut self, effects: Vec<RunEffect>, ctx: &Context<CoordinatorMsg>) {
         for effect in effects {
+            self.traffic.closed(&effect);
             match effect {
                 RunEffect::InitModel => self.init_model(ctx),
                 RunEffect::SelectCohort { round, attempt, kind, count } => {
                     self.select_cohort(round, attempt, kind, count, ctx);
                 }
-                RunEffect::SendTask { key, base } => self.send_task(key, base),
+                RunEffect::SendTask { key, base } => self.send_task(key, base, ctx),
                 RunEffect::CancelTask { key } => self.to_client(TaskCommand::Cancel { key }),
                 RunEffect::AckUpdate { key } => self.to_client(TaskCommand::Ack { key }),
                 RunEffect::RefuseUpdate { key, code, reason } => {
@@ -171,9 +172,9 @@ impl Coordinator {
         Some((extender, Call { package, round, seed, owner }))
     }
 
-    pub(crate) fn send_task(&self, key: TaskKey, base: BlobRef) {
+    pub(crate) fn send_task(&self, key: TaskKey, base: BlobRef, ctx: &Context<CoordinatorMsg>) {
         let spec = &self.args.run.spec;
-        let order = TaskOrder {
+        let mut order = TaskOrder {
             base,
             runtime: spec.runtime,
             task_entry: spec.task_entry.clone(),
@@ -185,6 +186,7 @@ impl Coordinator {
             inputs: self.machine.inputs(key.round),
             author: self.args.run.author.clone(),
             optimizer: spec.optimizer.as_ref().map(|optimizer| optimizer.to_json().to_string()),
+            compression: self.traffic.of_order(&key),
             parameters: serde_json::to_string(&spec.parameters).expect("a JSON map can be written"),
             datasets: spec.datasets.clone(),
             resource: spec.resource.clone(),
@@ -192,20 +194,17 @@ impl Coordinator {
             timeout_ms: spec.hyper.round_timeout_ms,
             key,
         };
-        self.to_client(TaskCommand::Run(order.into()));
+        let Some(sent) = self.traffic.sent.clone() else { return self.to_client(TaskCommand::Run(order.into())) };
+        let Surroundings { blobs, gateway, .. } = self.args.surroundings.clone();
+        let owner = self.owners.models.clone();
+        ctx.run(async move {
+            order.base = sent.of(&blobs, base, &owner).await;
+            tell_client(&gateway, TaskCommand::Run(order.into()));
+        });
     }
 
-    /// A prompt: when it does not arrive, the client's next inventory makes up for it.
     fn to_client(&self, command: TaskCommand) {
-        let client = match &command {
-            TaskCommand::Run(order) => order.key.client.clone(),
-            TaskCommand::Cancel { key } | TaskCommand::Ack { key } | TaskCommand::Refuse { key, .. } => {
-                key.client.clone()
-            }
-        };
-        if let Err(error) = self.args.surroundings.gateway.try_tell(GatewayMsg::ToClient { client, command }) {
-            tracing::warn!(job = %self.args.run.key, %error, "command for a client dropped");
-        }
+        tell_client(&self.args.surroundings.gateway, command);
     }
 
     /// N, all clients of the job: those it names, or all it has used.
@@ -311,6 +310,14 @@ impl Coordinator {
             }
         });
         self.announce(event, ctx);
+    }
+}
+
+/// A prompt: when it does not arrive, the client's next inventory makes up for it.
+fn tell_client(gateway: &Address<GatewayMsg>, command: TaskCommand) {
+    let TaskKey { client, job, .. } = command.key().clone();
+    if let Err(error) = gateway.try_tell(GatewayMsg::ToClient { client, command }) {
+        tracing::warn!(%job, %error, "command for a client dropped");
     }
 }
 

@@ -5,6 +5,7 @@ use crate::links::{Links, News};
 use crate::live::LiveProgress;
 use crate::patience::Patience;
 use crate::record::Recorder;
+use crate::traffic::Traffic;
 use crate::{AggregatorMsg, Surroundings};
 use nsfl_actor::{Address, Context, Failure, Next, Role, Timer, now_ms};
 use nsfl_fault_point::Step;
@@ -45,6 +46,7 @@ pub(crate) struct Coordinator {
     links: Links,
     progress: LiveProgress,
     pub(crate) recorder: Recorder,
+    pub(crate) traffic: Traffic,
     generation: u64,
     timer: Option<Timer>,
 }
@@ -102,11 +104,24 @@ impl Role for Coordinator {
         let used = used_clients(&args).await?;
         let recorder = Recorder::new(key.clone(), *run);
         let owners = Owners::new(&args.run.key, args.run.run)?;
+        let traffic = Traffic::of(&args, machine.view().model).await?;
         let progress = LiveProgress::new(key.clone(), args.surroundings.live.clone());
         let links = Links::default();
         let (judging, unjudged, timer) = (BTreeSet::new(), BTreeMap::new(), None);
-        let mut coordinator =
-            Self { args, owners, used, machine, judging, unjudged, links, progress, recorder, generation, timer };
+        let mut coordinator = Self {
+            args,
+            owners,
+            used,
+            machine,
+            judging,
+            unjudged,
+            links,
+            progress,
+            recorder,
+            traffic,
+            generation,
+            timer,
+        };
         coordinator.announce(RunEvent::Started, ctx);
         let mut effects = Vec::new();
         if is_new {
@@ -152,7 +167,7 @@ impl Role for Coordinator {
                 return Ok(Next::Continue);
             }
             CoordinatorMsg::AskAgain(task) => {
-                self.ask_again(task);
+                self.ask_again(task, ctx);
                 return Ok(Next::Continue);
             }
             CoordinatorMsg::Tell => {
@@ -221,6 +236,8 @@ impl Coordinator {
         // a round that is closed by this input is still the attempt at work, and so is one that is opened
         let span = self.span();
         self.machine.handle(now(), input, &mut effects);
+        let whole = self.machine.view().model.map_or(0, |model| model.len);
+        effects.iter_mut().for_each(|effect| self.traffic.measure(effect, whole));
         if self.machine != before {
             let mut changes = self.changes(&effects);
             if saved {
@@ -291,10 +308,10 @@ impl Coordinator {
         ctx.spawn(tokio::time::sleep(pause), move |_| CoordinatorMsg::AskAgain(task));
     }
 
-    fn ask_again(&self, task: TaskKey) {
+    fn ask_again(&self, task: TaskKey, ctx: &Context<CoordinatorMsg>) {
         let asked = self.awaits(&task) && !self.judging.contains(&task);
         if let Some(base) = self.machine.view().model.filter(|_| asked) {
-            self.send_task(task, base);
+            self.send_task(task, base, ctx);
         }
     }
 

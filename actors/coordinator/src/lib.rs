@@ -15,11 +15,13 @@ mod packages;
 mod patience;
 mod record;
 mod scaffold;
+mod sent;
 mod starter;
 mod state;
 mod sum;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 pub use audit::{KeptRound, kept_round};
 pub use extender::ExtenderConfig;

@@ -1,14 +1,15 @@
 //! Makes a round's result: the next model and, for a rule that keeps something from round to round, its next state. Both go
 //! into the blob store block by block; nothing is held but one worker's blocks.
 
-use crate::aggregator::{Facts, Unfit, blocking, judge, lock, member, stored, tensor};
+use crate::aggregator::{Facts, Unfit, blocking, compressed, judge, lock, member, stored, tensor};
 use bytes::{Bytes, BytesMut};
 use nsfl_actor::Waiter;
 use nsfl_aggregate::{Aggregation, Block, MemberFacts, Round, Sink, Sources, aggregate_round};
+use nsfl_compress::Update;
 use nsfl_fault_point::Step;
 use nsfl_store::{BlobStore, BlobWriter, Owner};
 use nsfl_tensor::{Layout, StreamError, WeightsView};
-use nsfl_types::{BlobRef, Code, Metrics, Refusal};
+use nsfl_types::{BlobRef, Code, Coding, Metrics, Refusal};
 use nsfl_workflow::Member;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -44,6 +45,8 @@ pub(crate) struct Summed {
 pub(crate) struct Tools {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) facts: Facts,
+    /// How updates are to be written.
+    pub(crate) coding: Option<Coding>,
     pub(crate) memory: usize,
     pub(crate) scratch: PathBuf,
 }
@@ -70,7 +73,7 @@ pub(crate) async fn sum(tools: Tools, aggregation: &Arc<Aggregation>, order: Ord
         let known = lock(&tools.facts).get(&blob.digest).cloned();
         let facts = match known {
             Some(found) => found,
-            None => judge(&tools.blobs, order.base, blob).await.map_err(Unfit::into_refusal)?,
+            None => judge(&tools.blobs, order.base, blob, tools.coding).await.map_err(Unfit::into_refusal)?,
         };
         let facts = MemberFacts { weight: update.weight, facts };
         members.push(nsfl_aggregate::Member { id: client.to_string(), facts, numbers: numbers(update.metrics) });
@@ -83,7 +86,7 @@ pub(crate) async fn sum(tools: Tools, aggregation: &Arc<Aggregation>, order: Ord
     };
     let model_writer = tools.blobs.create().await.map_err(|e| stored(&e))?;
     let (waiter, aggregation) = (Waiter::new(), aggregation.clone());
-    let Tools { blobs, facts, memory, scratch } = tools;
+    let Tools { blobs, facts, memory, scratch, .. } = tools;
     let (clients, seed, models, states) = (order.clients, order.seed, order.models, order.states);
     let summed = blocking(move || {
         let views = Views::parse(&base, state.as_ref(), &updates)?;
@@ -118,14 +121,15 @@ pub(crate) async fn sum(tools: Tools, aggregation: &Arc<Aggregation>, order: Ord
 struct Views<'a> {
     base: WeightsView<'a>,
     state: Option<WeightsView<'a>>,
-    updates: Vec<WeightsView<'a>>,
+    updates: Vec<Update<'a>>,
 }
 
 impl<'a> Views<'a> {
     fn parse(base: &'a Bytes, state: Option<&'a Bytes>, updates: &'a [Bytes]) -> Result<Self, Refusal> {
         let parsed = |bytes: &'a Bytes| WeightsView::parse(bytes).map_err(|e| tensor(&e));
         let (base, state) = (parsed(base)?, state.map(parsed).transpose()?);
-        Ok(Self { base, state, updates: updates.iter().map(parsed).collect::<Result<_, _>>()? })
+        let updates = updates.iter().map(|bytes| Update::parse(bytes).map_err(|e| compressed(&e)));
+        Ok(Self { base, state, updates: updates.collect::<Result<_, _>>()? })
     }
 
     fn sources(&self) -> Sources<'_> {
@@ -163,9 +167,15 @@ impl Sink for Out<'_> {
             self.done = 0;
         }
         if block.range.end - self.done >= stride || block.range.end == whole {
-            for view in updates.iter().chain([base]) {
-                self.store.forget(&view.tensor(block.tensor)[self.done..block.range.end]);
+            let done = self.done..block.range.end;
+            for update in updates {
+                // the part that stands for it, about
+                let section = update.section(block.tensor);
+                let at = |byte: usize| byte as u128 * section.len() as u128 / whole as u128;
+                #[allow(clippy::cast_possible_truncation, reason = "no more than the section")]
+                self.store.forget(&section[at(done.start) as usize..at(done.end) as usize]);
             }
+            self.store.forget(&base.tensor(block.tensor)[done]);
             if let Some(state) = self.state {
                 self.store.forget(state);
             }
@@ -212,18 +222,18 @@ impl Kept {
 }
 
 /// Collects blocks into larger pieces for the store. Runs on a blocking thread.
-struct Pieces<'a> {
+pub(crate) struct Pieces<'a> {
     waiter: &'a Waiter,
     writer: Box<dyn BlobWriter>,
     piece: BytesMut,
 }
 
 impl<'a> Pieces<'a> {
-    fn new(writer: Box<dyn BlobWriter>, waiter: &'a Waiter) -> Self {
+    pub(crate) fn new(writer: Box<dyn BlobWriter>, waiter: &'a Waiter) -> Self {
         Self { waiter, writer, piece: BytesMut::with_capacity(PIECE) }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.piece.extend_from_slice(bytes);
         if self.piece.len() >= PIECE { self.flush() } else { Ok(()) }
     }
@@ -233,7 +243,7 @@ impl<'a> Pieces<'a> {
         self.waiter.wait(self.writer.write(piece)).map_err(|e| stored(&e))
     }
 
-    fn commit(mut self, owner: &Owner) -> Result<BlobRef, Refusal> {
+    pub(crate) fn commit(mut self, owner: &Owner) -> Result<BlobRef, Refusal> {
         self.flush()?;
         self.waiter.wait(self.writer.commit(owner)).map_err(|e| stored(&e))
     }

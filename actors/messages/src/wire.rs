@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
 /// Version of these messages, agreed at the link's handshake as the version of each export.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// Export index of the client registry: `RegistryReport`s.
 pub const EXPORT_REGISTRY: u16 = 0;
 /// Export index of a client's tasks: `TaskReport`s to the server, `TaskCommand`s to the client.
@@ -142,12 +142,21 @@ pub struct Scripts {
     pub config_file: String,
 }
 
+/// How a client compresses its update.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Compression {
+    /// The job's `UpdateCoding`, as JSON.
+    pub coding: String,
+    /// Round and attempt of the client's last update of this run that is in the model: what that one lost goes into the next.
+    pub counted: Option<(u32, u32)>,
+}
+
 /// A task as the coordinator sends it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskOrder {
     /// Its identity.
     pub key: TaskKey,
-    /// The global model to start from.
+    /// The global model to start from, compressed or not.
     pub base: BlobRef,
     /// What runs it.
     pub runtime: Runtime,
@@ -161,6 +170,8 @@ pub struct TaskOrder {
     pub author: String,
     /// The federated optimizer: a JSON object with its name.
     pub optimizer: Option<String>,
+    /// How the update is to be compressed.
+    pub compression: Option<Compression>,
     /// The job's parameters, a JSON object.
     pub parameters: String,
     /// Data sets it needs.

@@ -2,6 +2,7 @@
 //! file mapping. The local weights are read, not mapped: who could write them could also cut them short, and reading a
 //! mapped file that was cut would kill this process.
 
+use crate::compressed::Wanted;
 use crate::trainer::Assignment;
 use bytes::BytesMut;
 use nsfl_fault_point::Step;
@@ -18,17 +19,26 @@ use tokio::runtime::Handle;
 /// Bytes handed to the store at once.
 const CHUNK: usize = 1 << 20;
 
-/// Makes the delta of the weights in `folder` and stores it, owned by the task.
+/// Makes the update of the weights in `folder`, compressed if the job asks for it, and stores it, owned by the task.
 pub(crate) async fn store(task: &Assignment, folder: &Path, name: &str) -> Result<BlobRef, Refusal> {
     let unread = |e: io::Error| Refusal::new(Code::BadUpdate, format!("the trainer's weights: {e}"));
     let opened = open(folder, Path::new(name)).map_err(unread)?;
     let (local, len) = opened.ok_or_else(|| Refusal::new(Code::BadUpdate, "the trainer wrote no weights"))?;
+    let wanted = task.work.compression.as_ref().map(|compression| Wanted::of(task, compression)).transpose()?;
     let base = task.blobs.open(task.base.digest).await.map_err(|e| bad_store(&e))?;
     let writer = task.blobs.create().await.map_err(|e| bad_store(&e))?;
     let (runtime, store) = (Handle::current(), task.blobs.clone());
-    let written =
-        tokio::task::spawn_blocking(move || write(store.as_ref(), &base, &local, len, writer, &runtime)).await;
-    let delta = written.map_err(|e| Refusal::new(Code::Internal, format!("the update was not made: {e}")))??;
+    let written = tokio::task::spawn_blocking(move || {
+        let mut out = Out { writer, runtime: &runtime, buffer: BytesMut::with_capacity(CHUNK) };
+        let local = Local::new(local, len)?;
+        match wanted {
+            None => write(store.as_ref(), &base, &local, &mut out)?,
+            Some(wanted) => wanted.write(store.as_ref(), &base, &local, &mut out)?,
+        }
+        store.forget(&base);
+        out.finish()
+    });
+    let delta = written.await.map_err(|e| Refusal::new(Code::Internal, format!("the update was not made: {e}")))??;
     let step = Step::new("executor", &"delta");
     step.reach("before-commit");
     let blob = delta.commit(&task.owner()).await.map_err(|e| bad_store(&e))?;
@@ -36,45 +46,72 @@ pub(crate) async fn store(task: &Assignment, folder: &Path, name: &str) -> Resul
     Ok(blob)
 }
 
-enum Broken {
-    Read(io::Error),
-    Store(StoreError),
+/// The weights that a trainer has left.
+pub(crate) struct Local {
+    file: File,
+    pub(crate) head: WeightsHead,
 }
 
-/// Writes `local − base`, both safetensors files, and gives the writer back to be committed. Blocks its thread, and
-/// waits for the store on `runtime`: for the blocking pool only. Of `base`, a blob of `store`, little stays resident.
+impl Local {
+    fn new(file: File, len: u64) -> Result<Self, Refusal> {
+        let head = head(&file, len)?;
+        Ok(Self { file, head })
+    }
+
+    /// Fills a block from a tensor, given by its index, and the offset in it.
+    pub(crate) fn read(&self, tensor: usize, at: usize, block: &mut [u8]) -> Result<(), Refusal> {
+        let place = (self.head.start(tensor) + at) as u64;
+        self.file.read_exact_at(block, place).map_err(|e| unreadable(&e))
+    }
+}
+
+/// Takes the update's bytes, and hands them to the store in larger pieces. For the blocking pool only.
+pub(crate) struct Out<'a> {
+    writer: Box<dyn BlobWriter>,
+    runtime: &'a Handle,
+    buffer: BytesMut,
+}
+
+impl Out<'_> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        if !self.buffer.is_empty() && self.buffer.len() + bytes.len() > CHUNK {
+            self.flush()?;
+            self.buffer.reserve(CHUNK);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Refusal> {
+        self.runtime.block_on(self.writer.write(self.buffer.split().freeze())).map_err(|e| bad_store(&e))
+    }
+
+    fn finish(mut self) -> Result<Box<dyn BlobWriter>, Refusal> {
+        self.flush()?;
+        Ok(self.writer)
+    }
+}
+
+/// Writes `local − base`, both safetensors files. Blocks its thread. Of `base`, a blob of `store`, little stays resident.
 ///
 /// # Errors
 /// Weights that are not the model's or not finite, or what the store says.
-fn write(
-    store: &dyn BlobStore,
-    base: &[u8],
-    local: &File,
-    len: u64,
-    mut writer: Box<dyn BlobWriter>,
-    runtime: &Handle,
-) -> Result<Box<dyn BlobWriter>, Refusal> {
+fn write(store: &dyn BlobStore, base: &[u8], local: &Local, out: &mut Out<'_>) -> Result<(), Refusal> {
     let weights = WeightsView::parse(base).map_err(|e| bad_content(&e))?;
-    let head = head(local, len)?;
-    let mut buffer = BytesMut::with_capacity(CHUNK);
-    let read = |start, block: &mut [u8]| local.read_exact_at(block, start as u64).map_err(Broken::Read);
-    let written = write_delta_from(&weights, &head, read, |block| {
-        if !buffer.is_empty() && buffer.len() + block.len() > CHUNK {
-            runtime.block_on(writer.write(buffer.split().freeze())).map_err(Broken::Store)?;
-            buffer.reserve(CHUNK);
+    let read = |start, block: &mut [u8]| local.file.read_exact_at(block, start as u64).map_err(|e| unreadable(&e));
+    let mut written = 0;
+    let made = write_delta_from(&weights, &local.head, read, |block| {
+        written += block.len();
+        if written >= CHUNK {
+            written = 0;
             store.forget(base);
         }
-        buffer.extend_from_slice(block);
-        Ok(())
+        out.write(block)
     });
-    written.map_err(|error| match error {
+    made.map(drop).map_err(|error| match error {
         StreamError::Content(content) => bad_content(&content),
-        StreamError::Write(Broken::Read(e)) => unreadable(&e),
-        StreamError::Write(Broken::Store(store)) => bad_store(&store),
-    })?;
-    store.forget(base);
-    runtime.block_on(writer.write(buffer.freeze())).map_err(|e| bad_store(&e))?;
-    Ok(writer)
+        StreamError::Write(refusal) => refusal,
+    })
 }
 
 /// The head of the local weights, with a hint at what is often handed over in place of them.
@@ -99,7 +136,7 @@ fn unreadable(error: &io::Error) -> Refusal {
     Refusal::new(Code::BadUpdate, format!("the trainer's weights were not read: {error}"))
 }
 
-fn bad_content(error: &TensorError) -> Refusal {
+pub(crate) fn bad_content(error: &TensorError) -> Refusal {
     Refusal::new(error.code(), format!("the trainer's weights: {error}"))
 }
 
@@ -128,7 +165,11 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, &local).unwrap();
         let len = local.len() as u64;
-        let written = tokio::task::spawn_blocking(move || write(at.as_ref(), &base, &file, len, writer, &runtime));
+        let written = tokio::task::spawn_blocking(move || {
+            let mut out = Out { writer, runtime: &runtime, buffer: BytesMut::new() };
+            write(at.as_ref(), &base, &Local::new(file, len)?, &mut out)?;
+            out.finish()
+        });
         let writer = written.await.unwrap()?;
         let blob = writer.commit(&Owner::new("me").unwrap()).await.unwrap();
         Ok(store.open(blob.digest).await.unwrap().to_vec())

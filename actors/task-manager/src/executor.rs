@@ -2,6 +2,7 @@
 //! takes time runs beside it and comes back as a message. It dies and is restarted freely: the record is the task.
 
 use crate::message::{ExecutorMsg, TaskManagerMsg};
+use crate::model;
 use crate::order::{self, Work};
 use crate::site::Site;
 use crate::trainer::{Assignment, Progress};
@@ -174,7 +175,7 @@ impl Executor {
                 let order = self.machine.as_ref().map(|machine| machine.order().clone());
                 if let (Some(order), None) = (order, &self.trainer) {
                     let work = async move {
-                        match assignment(&site, &order) {
+                        match assignment(&site, &order).await {
                             Ok(task) => site.config.trainer.run(&task).await,
                             Err(Refusal { code, reason }) => Outcome::Failed { code, reason, cause: None },
                         }
@@ -227,13 +228,16 @@ impl Executor {
 }
 
 /// The task as its trainer takes it.
-fn assignment(site: &Arc<Site>, order: &TaskOrder) -> Result<Assignment, Refusal> {
+async fn assignment(site: &Arc<Site>, order: &TaskOrder) -> Result<Assignment, Refusal> {
     let (config, key) = (&site.config, order.key.clone());
     let work = Work::of(order)?;
+    let (base, model) = model::whole(site, &key, order.base).await?;
     let configured = config.datasets.iter().filter(|(name, _)| work.datasets.contains(name));
     let (of, to) = (key.clone(), Arc::clone(site));
     Ok(Assignment {
-        base: order.base,
+        base,
+        model,
+        residuals: config.residuals.clone(),
         timeout: Duration::from_millis(order.timeout_ms),
         datasets: configured.map(|(name, path)| (name.clone(), path.clone())).collect(),
         folder: site.folder(&key),

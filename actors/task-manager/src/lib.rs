@@ -2,12 +2,15 @@
 //! Decisions on a task are its machine's (`nsfl_workflow`); this crate carries them out. It knows no other role.
 
 mod admission;
+mod compressed;
 mod delta;
 mod executor;
 mod manager;
 mod message;
+mod model;
 mod order;
 mod processes;
+mod residual;
 mod roster;
 mod site;
 mod trainer;

@@ -1,6 +1,6 @@
 //! A task order between its two forms: as it crosses the link, and as the task machine keeps it.
 
-use nsfl_messages::wire::{Scripts, TaskOrder, TaskReport};
+use nsfl_messages::wire::{Compression, Scripts, TaskOrder, TaskReport};
 use nsfl_types::{BlobRef, Code, Refusal, Resource, Runtime, TaskKey};
 use nsfl_workflow::Report;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ pub struct Work {
     /// A JSON object with a name, as text.
     #[serde(default)]
     pub optimizer: Option<String>,
+    /// How the update is to be compressed.
+    #[serde(default)]
+    pub compression: Option<Compression>,
     /// A JSON object, as text.
     pub parameters: String,
     /// Data sets it needs.
@@ -45,8 +48,20 @@ impl Work {
 /// The order for the machine.
 pub(crate) fn to_machine(order: TaskOrder) -> nsfl_workflow::TaskOrder {
     let TaskOrder { key, base, runtime, task_entry, scripts, inputs, author, optimizer, .. } = order;
-    let TaskOrder { parameters, datasets, resource, seed, timeout_ms, .. } = order;
-    let work = Work { runtime, task_entry, scripts, inputs, author, optimizer, parameters, datasets, resource, seed };
+    let TaskOrder { compression, parameters, datasets, resource, seed, timeout_ms, .. } = order;
+    let work = Work {
+        runtime,
+        task_entry,
+        scripts,
+        inputs,
+        author,
+        optimizer,
+        compression,
+        parameters,
+        datasets,
+        resource,
+        seed,
+    };
     let spec = serde_json::to_string(&work).expect("names, texts and finite numbers always serialise");
     nsfl_workflow::TaskOrder { key, base, timeout_ms, spec }
 }

@@ -22,6 +22,8 @@ pub struct SiteConfig {
     pub heartbeat: Duration,
     /// Folder of the tasks' working files.
     pub workspace: PathBuf,
+    /// Folder of what compression has lost and the next updates give back.
+    pub residuals: PathBuf,
     /// Which tasks it takes.
     pub admission: Admission,
     /// Does the tasks.

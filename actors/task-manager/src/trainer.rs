@@ -6,7 +6,7 @@ use crate::site::owner;
 use async_trait::async_trait;
 use nsfl_messages::wire::TaskOrder;
 use nsfl_store::BlobStore;
-use nsfl_types::{BlobRef, Cause, Code, Metrics, Refusal, TaskKey};
+use nsfl_types::{BlobRef, Cause, Code, Digest, Metrics, Refusal, TaskKey};
 use nsfl_workflow::Outcome;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,8 +50,12 @@ pub trait Trainer: Send + Sync + 'static {
 pub struct Assignment {
     /// Which task.
     pub key: TaskKey,
-    /// The model to start from; in the store.
+    /// The model to start from, as trainers read it; in the store.
     pub base: BlobRef,
+    /// The round's model, of which `base` is what came through its compression.
+    pub model: Digest,
+    /// Where what compression loses is kept.
+    pub residuals: PathBuf,
     /// How long it may take.
     pub timeout: Duration,
     /// What is to be done.

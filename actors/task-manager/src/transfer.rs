@@ -1,6 +1,7 @@
 //! A task's transfers: the base model and what goes with it in, the result out. Resumed where they were cut; not repeated here.
 
 use crate::order::Work;
+use crate::residual;
 use crate::site::{Site, owner, short_name};
 use nsfl_transport::BlobError;
 use nsfl_types::{BlobRef, Code, Refusal, TaskKey};
@@ -30,6 +31,10 @@ pub(crate) async fn fetch(site: &Site, key: &TaskKey, needed: impl Iterator<Item
 pub(crate) async fn sweep(site: &Site) {
     if let Err(error) = site.config.blobs.sweep(IDLE_PARTIAL).await {
         tracing::warn!(%error, "blobs not swept");
+    }
+    let residuals = site.config.residuals.clone();
+    if let Err(failure) = nsfl_actor::blocking(move || residual::sweep(&residuals)).await {
+        tracing::warn!(%failure, "residuals not swept");
     }
     match site.config.tasks.all().await {
         Ok(records) => {

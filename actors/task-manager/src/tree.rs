@@ -23,6 +23,7 @@ pub fn client_tree(config: SiteConfig, connection: (Link, LinkEvents, BlobClient
     let (link, events, transfer) = connection;
     let config = SiteConfig {
         workspace: absolute(&config.workspace),
+        residuals: absolute(&config.residuals),
         datasets: config.datasets.iter().map(|(name, path)| (name.clone(), absolute(path))).collect(),
         ..config
     };

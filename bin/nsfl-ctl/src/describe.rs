@@ -7,7 +7,7 @@ use crate::job::job_path;
 use crate::print::{number, or_dash, result, structured, table};
 use crate::rest::Rest;
 use crate::sse;
-use nsfl_rest_model::{Awaited, Event, Events, Job, Measured, Member, Round, RoundDetail, Rounds};
+use nsfl_rest_model::{Awaited, Event, Events, Job, JobMetrics, Measured, Member, Round, RoundDetail, Rounds};
 use nsfl_types::{Cause, TaskKind};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -30,9 +30,10 @@ pub(crate) fn job(rest: &Rest, args: &DescribeJob) -> Result<(), Fault> {
         }
     }
     let rounds = rounds.iter().map(|round| detail(rest, &path, *round)).collect::<Result<Vec<_>, _>>()?;
+    let metrics: JobMetrics = rest.get(&format!("{path}/metrics"))?;
     match args.output {
         Some(output) => result(&structured(&json!({"job": job, "rounds": rounds}), output)?),
-        None => result(&described(&job, &rounds)),
+        None => result(&described(&job, &metrics, &rounds)),
     }
 }
 
@@ -129,7 +130,7 @@ fn failures_of_rounds(round: &RoundDetail, wanted: impl Fn(&Round) -> bool) -> S
     failed.map(text).collect()
 }
 
-fn described(job: &Job, rounds: &[RoundDetail]) -> String {
+fn described(job: &Job, metrics: &JobMetrics, rounds: &[RoundDetail]) -> String {
     let mut text = String::new();
     let state = match job.status.reason.as_str() {
         "" => job.status.state.to_string(),
@@ -148,7 +149,7 @@ fn described(job: &Job, rounds: &[RoundDetail]) -> String {
             or_dash(Some(job.checkpoints.keys().cloned().collect::<Vec<_>>().join(", ")).filter(|t| !t.is_empty())),
         ),
     ];
-    for (name, value) in facts {
+    for (name, value) in facts.into_iter().chain(traffic(metrics).map(|text| ("Traffic", text))) {
         writeln!(text, "{name:<12} {value}").expect("writing to a string cannot fail");
     }
     for awaited in &job.awaited {
@@ -158,6 +159,19 @@ fn described(job: &Job, rounds: &[RoundDetail]) -> String {
         text += &described_round(round);
     }
     text
+}
+
+/// What was sent of updates and models, where they are compressed, and what that saved.
+fn traffic(metrics: &JobMetrics) -> Option<String> {
+    let sum = |suffix: &str| -> f64 {
+        let series = ["update_bytes", "model_bytes"].map(|name| format!("{name}{suffix}"));
+        let all = [&metrics.train, &metrics.evaluate];
+        all.iter().flat_map(|by_name| series.iter().filter_map(|name| by_name.get(name))).flatten().flatten().sum()
+    };
+    let (sent, saved) = (sum(""), sum("_saved"));
+    let mb = |bytes: f64| format!("{:.3} MB", bytes / 1e6);
+    let share = saved / (sent + saved) * 100.0;
+    (sent > 0.0).then(|| format!("{} sent, {} saved by compression ({share:.1} %)", mb(sent), mb(saved)))
 }
 
 fn awaiting(awaited: &Awaited) -> String {
@@ -248,7 +262,13 @@ mod tests {
             "awaited": [{"client": "c3", "done": 0.4, "message": "epoch 2", "metrics": {}, "at": null}],
         }))
         .unwrap();
-        insta::assert_snapshot!(described(&job, &[round()]));
+        let metrics: JobMetrics = serde_json::from_value(json!({
+            "run": 1, "rounds": [1, 2], "evaluate": {"accuracy": [null, 0.5]},
+            "train": {"update_bytes": [1000.0, 1000.0], "update_bytes_saved": [3000.0, 3000.0],
+                "model_bytes": [2000.0, null], "model_bytes_saved": [2000.0, null]},
+        }))
+        .unwrap();
+        insta::assert_snapshot!(described(&job, &metrics, &[round()]));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tempfile::NamedTempFile;
 
 pub(crate) fn main(args: &AggregateArgs) -> anyhow::Result<()> {
@@ -30,8 +30,8 @@ pub(crate) fn main(args: &AggregateArgs) -> anyhow::Result<()> {
         let bytes = read(path)?;
         updates.push(if args.absolute { delta(&base, &parse(&bytes, path)?, path)? } else { bytes });
     }
-    let parsed = |(bytes, path): (&'_ Vec<u8>, &PathBuf)| Update::parse(bytes).with_context(|| path.display().to_string());
-    let updates: Vec<Update<'_>> = updates.iter().zip(&args.updates).map(parsed).collect::<Result<_, _>>()?;
+    let updates: Vec<Update<'_>> =
+        updates.iter().zip(&args.updates).map(|(bytes, path)| update(bytes, path)).collect::<Result<_, _>>()?;
     let mut members = Vec::with_capacity(count);
     for (i, (update, numbers)) in updates.iter().zip(numbers).enumerate() {
         let named = |error: String| anyhow!("{}: {error}", args.updates[i].display());
@@ -108,6 +108,10 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 pub(crate) fn parse<'a>(bytes: &'a [u8], path: &Path) -> anyhow::Result<WeightsView<'a>> {
     WeightsView::parse(bytes).map_err(|e| anyhow::Error::from(e).context(path.display().to_string()))
+}
+
+fn update<'a>(bytes: &'a [u8], path: &Path) -> anyhow::Result<Update<'a>> {
+    Update::parse(bytes).map_err(|e| anyhow::Error::from(e).context(path.display().to_string()))
 }
 
 fn delta(base: &WeightsView<'_>, local: &WeightsView<'_>, path: &Path) -> anyhow::Result<Vec<u8>> {

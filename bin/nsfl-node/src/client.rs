@@ -57,6 +57,7 @@ async fn start(config: &ClientConfig, credentials: Credentials) -> anyhow::Resul
         info: info(config, &credentials),
         heartbeat: config.heartbeat_ms.duration(),
         workspace: config.data_dir.join("workspace"),
+        residuals: config.data_dir.join("residuals"),
         trainer: Arc::new(Processes::new(processes)),
         datasets: config.datasets.clone(),
         blobs: Arc::new(blobs),

@@ -236,6 +236,7 @@ impl World {
             },
             heartbeat: Duration::from_secs(3),
             workspace: self.storage.path().join("workspace"),
+            residuals: self.storage.path().join("residuals"),
             admission: Admission::default(),
             trainer: Arc::new(trainer),
             datasets: BTreeMap::new(),

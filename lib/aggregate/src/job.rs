@@ -111,9 +111,7 @@ mod tests {
     #[test]
     fn top_k_is_refused_with_rules_that_do_not_add_up_all_updates_and_values_are_not() {
         let hyper = json!({"client_num": 7, "threshold_client_num": 7});
-        let of = |aggregator: Value, compression: Value| {
-            json!({"aggregator": aggregator, "compression": compression, "hyper_parameters": hyper})
-        };
+        let of = |aggregator: Value, compression: Value| json!({"aggregator": aggregator, "compression": compression, "hyper_parameters": hyper});
         let all = |params: Value| json!({"name": "fedavg", "params": params});
         for aggregator in [
             json!({"name": "median"}),
@@ -130,7 +128,9 @@ mod tests {
             assert!(problem.contains("add up all updates"), "{problem}");
             assert!(Aggregation::of_job(&job(&of(aggregator, json!({"values": "qsgd8", "model": "f16"})))).is_ok());
         }
-        for aggregator in [all(json!({})), json!({"name": "fedadam"}), json!({"name": "feddyn"}), json!({"name": "qfedavg"})] {
+        for aggregator in
+            [all(json!({})), json!({"name": "fedadam"}), json!({"name": "feddyn"}), json!({"name": "qfedavg"})]
+        {
             assert!(Aggregation::of_job(&job(&of(aggregator, json!({"top_k": 0.1, "values": "qsgd4"})))).is_ok());
         }
     }

@@ -78,11 +78,7 @@ impl<'p> Partial<'p> {
     }
 
     /// Adds the block of every member, some at a time: the memory of several is waited for together.
-    pub(crate) fn accumulate_all(
-        &mut self,
-        blocks: &Blocks<'_>,
-        buffers: &mut Decoded,
-    ) -> Result<(), AggregateError> {
+    pub(crate) fn accumulate_all(&mut self, blocks: &Blocks<'_>, buffers: &mut Decoded) -> Result<(), AggregateError> {
         let members = self.plan.members();
         if !matches!(self.plan.kind(self.tensor), Kind::Sum { .. }) {
             return (0..members).try_for_each(|member| self.accumulate(member, blocks.of(member, &mut buffers[0])));
@@ -95,7 +91,8 @@ impl<'p> Partial<'p> {
             let rest = (counted.next(), counted.next(), counted.next());
             if let (Some(second), Some(third), Some(fourth)) = rest {
                 let [a, b, c, d] = &mut *buffers;
-                let four = [blocks.of(first.1, a), blocks.of(second.1, b), blocks.of(third.1, c), blocks.of(fourth.1, d)];
+                let four =
+                    [blocks.of(first.1, a), blocks.of(second.1, b), blocks.of(third.1, c), blocks.of(fourth.1, d)];
                 self.check_len(four[0])?;
                 self.add([first, second, third, fourth].map(|(c, _)| c), four);
             } else {

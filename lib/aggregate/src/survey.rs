@@ -69,7 +69,8 @@ impl<'a> Survey<'a> {
         let pass = aggregation.pass();
         let pairs = if pass == Pass::Products { vectors * (vectors + 1) / 2 } else { vectors };
         let buffers = usize::from(sources.updates.iter().any(Update::is_compressed));
-        let (sums, chunk) = (pairs * (size_of::<i128>() + size_of::<i32>()), (vectors + buffers) * CHUNK * size_of::<f64>());
+        let (sums, chunk) =
+            (pairs * (size_of::<i128>() + size_of::<i32>()), (vectors + buffers) * CHUNK * size_of::<f64>());
         if sums + chunk > memory {
             return Err(AggregateError::Memory { members: order.len(), needs: sums + chunk, given: memory });
         }

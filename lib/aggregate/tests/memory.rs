@@ -9,8 +9,8 @@ use nsfl_aggregate::{
 };
 use nsfl_compress::{Part, Task, Update, compress};
 use nsfl_tensor::{DType, WeightsView};
-use nsfl_types::{Bits, Bucket, Coding, Digest, Norm, Values};
 use nsfl_types::Metrics;
+use nsfl_types::{Bits, Bucket, Coding, Digest, Norm, Values};
 use serde_json::{Value, json};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -174,7 +174,8 @@ fn section(bytes: &[u8], start: usize, spec: &TensorSpec, coding: &Coding) -> Re
         return Ok(Section { range: start..start + len, run: None, pages: Vec::new(), start });
     };
     let scale_len = if scales_tensor(values) { WORD } else { 0 };
-    let run = |from: usize| Run { values, dtype: spec.dtype, scale: if scale_len > 0 { word(&bytes[from..]) } else { 0.0 } };
+    let run =
+        |from: usize| Run { values, dtype: spec.dtype, scale: if scale_len > 0 { word(&bytes[from..]) } else { 0.0 } };
     let Some(k) = kept else {
         let len = fits(dense_len(spec, values))?;
         let run = Some(run(start));

@@ -26,7 +26,8 @@ pub fn is_compressed(bytes: &[u8]) -> bool {
 }
 
 pub(crate) fn bytes(base: Digest, coding: &Coding, layout: &Layout) -> Vec<u8> {
-    let mut json = serde_json::to_vec(&Head { base, coding: *coding }).expect("names and finite numbers can be written");
+    let mut json =
+        serde_json::to_vec(&Head { base, coding: *coding }).expect("names and finite numbers can be written");
     json.resize(json.len().next_multiple_of(8), b' ');
     let mut bytes = [NAME.as_slice(), &[VERSION], &(json.len() as u64).to_le_bytes()].concat();
     bytes.append(&mut json);

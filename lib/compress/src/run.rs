@@ -106,12 +106,7 @@ pub(crate) fn word(bytes: &[u8]) -> f32 {
     bytes.first_chunk().map_or(0.0, |bytes| f32::from_le_bytes(*bytes))
 }
 
-fn halves(
-    values: &[f64],
-    store: fn(f64) -> [u8; 2],
-    load: fn([u8; 2]) -> f64,
-    out: &mut Vec<u8>,
-) -> Result<(), usize> {
+fn halves(values: &[f64], store: fn(f64) -> [u8; 2], load: fn([u8; 2]) -> f64, out: &mut Vec<u8>) -> Result<(), usize> {
     for (i, value) in values.iter().enumerate() {
         let half = store(*value);
         if !load(half).is_finite() {

@@ -123,7 +123,13 @@ where
     }
 
     /// What must be known of a tensor before its first page is written: its scale, and how many values each page has.
-    fn survey(&mut self, tensor: usize, spec: &TensorSpec, cut: Option<Cut>, values: Values) -> Written<(f32, Vec<u32>), E> {
+    fn survey(
+        &mut self,
+        tensor: usize,
+        spec: &TensorSpec,
+        cut: Option<Cut>,
+        values: Values,
+    ) -> Written<(f32, Vec<u32>), E> {
         let norm = if let Values::Qsgd { norm, bucket: None, .. } = values { Some(norm) } else { None };
         if cut.is_none() && norm.is_none() {
             return Ok((0.0, Vec::new()));

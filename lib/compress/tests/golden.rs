@@ -27,7 +27,10 @@ fn files_of_version_1_are_still_these_bytes_and_are_still_read() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.1.nsflc"));
         let (compressed, _) = both(&model, &coding, 7).unwrap();
         let golden = std::fs::read(&path).unwrap_or_default();
-        assert!(compressed == golden, "{name}: the format changed: raise its version and keep the reader of the old one");
+        assert!(
+            compressed == golden,
+            "{name}: the format changed: raise its version and keep the reader of the old one"
+        );
         let back = read(&golden);
         assert_eq!(values(&back, "b.running_mean"), wave(3));
         let found = values(&back, "a.weight").iter().zip(wave(40)).filter(|(a, b)| (**a - b).abs() < near).count();

@@ -92,7 +92,10 @@ fn what_is_wrong_is_said_by_the_codes_of_updates_that_are_not_compressed() {
     // count, four places, four values
     assert!(judged(&kept, &layout(40)).is_ok());
     assert_eq!(with(4, &37_u16.to_le_bytes()).1, "tensor 'w' holds a place twice or out of order");
-    assert_eq!(with(10, &40_u16.to_le_bytes()), (Code::BadUpdate, "tensor 'w' holds a place beyond its end".to_owned()));
+    assert_eq!(
+        with(10, &40_u16.to_le_bytes()),
+        (Code::BadUpdate, "tensor 'w' holds a place beyond its end".to_owned())
+    );
     assert_eq!(with(0, &41_u32.to_le_bytes()).1, "tensor 'w' holds more values than it has");
     assert_eq!(with(12, &f32::NAN.to_le_bytes()).0, Code::NotFinite);
     let quantised = both(&single(&given), &coding(None, qsgd(Bits::Eight, None, Norm::Max)), 1).unwrap().0;

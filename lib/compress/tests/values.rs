@@ -85,9 +85,15 @@ fn any_part_of_a_tensor_is_decoded_by_itself_across_pages_and_buckets() {
         let whole = read(&compressed);
         let (view, parsed) = (WeightsView::parse(&whole).unwrap(), Compressed::parse(&compressed).unwrap());
         let mut buffer = vec![1, 2, 3];
-        for range in [0..4, 4..8, 65_532..65_540, 261_000..262_148, 262_144..262_148, 262_140..262_145 + 3, 600_000..600_004] {
+        for range in
+            [0..4, 4..8, 65_532..65_540, 261_000..262_148, 262_144..262_148, 262_140..262_145 + 3, 600_000..600_004]
+        {
             let range = range.start / 4 * 4..range.end / 4 * 4;
-            assert_eq!(parsed.read(0, range.clone(), &mut buffer), &view.tensor(0)[range.clone()], "{coding} {range:?}");
+            assert_eq!(
+                parsed.read(0, range.clone(), &mut buffer),
+                &view.tensor(0)[range.clone()],
+                "{coding} {range:?}"
+            );
         }
         if let Some(len) = compressed_len(view.layout(), &coding) {
             assert_eq!(len, compressed.len() as u64, "{coding}");
@@ -159,7 +165,10 @@ fn the_mean_of_a_quantised_value_over_seeds_is_the_value() {
             const SEEDS: u64 = 4000;
             let mut sums = [0.0; 6];
             for seed in 0..SEEDS {
-                let sent = values(&read(&both(&single(&given), &coding(None, qsgd(bits, bucket, norm)), seed).unwrap().0), "w");
+                let sent = values(
+                    &read(&both(&single(&given), &coding(None, qsgd(bits, bucket, norm)), seed).unwrap().0),
+                    "w",
+                );
                 sums.iter_mut().zip(sent).for_each(|(sum, value)| *sum += value);
             }
             // a step is at most 0.21; its deviation half of that, over √4000, five times

@@ -1,13 +1,16 @@
 //! One Python process with the user's script loaded: its workspace, its questions, and what its failures mean.
 
 use super::{Call, ExtenderArgs, Fault};
+use crate::aggregator;
 use nsfl_actor::Failure;
+use nsfl_compress::{Compressed, decompress, is_compressed};
 use nsfl_store::StoreError;
 use nsfl_trainer::{Dialog, DialogError};
 use nsfl_types::{BlobRef, Cause, Code, Refusal};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The program that calls the functions. It needs nothing but Python.
@@ -67,6 +70,26 @@ impl Process {
     pub(super) async fn lend(&self, args: &ExtenderArgs, blob: BlobRef, name: &str) -> Result<PathBuf, Fault> {
         let path = self.folder.join(name);
         args.blobs.lend(blob.digest, &path).await.map_err(|e| stored(&e))?;
+        Ok(path)
+    }
+
+    /// The same of an update: a compressed one it finds as the safetensors file that it stands for.
+    pub(super) async fn lend_update(&self, args: &ExtenderArgs, update: BlobRef, name: &str) -> Result<PathBuf, Fault> {
+        let bytes = args.blobs.open(update.digest).await.map_err(|e| stored(&e))?;
+        if !is_compressed(&bytes) {
+            return self.lend(args, update, name).await;
+        }
+        let path = self.folder.join(name);
+        let (to, store) = (path.clone(), args.blobs.clone());
+        let written = aggregator::blocking(move || {
+            let compressed = Compressed::parse(&bytes).map_err(|e| aggregator::compressed(&e))?;
+            let unwritten = |e: std::io::Error| unprepared(&to, &e).refusal;
+            let mut file = std::io::BufWriter::new(std::fs::File::create(&to).map_err(unwritten)?);
+            decompress(&compressed, |block| file.write_all(block)).and_then(|()| file.flush()).map_err(unwritten)?;
+            store.forget(&bytes);
+            Ok(())
+        });
+        written.await?;
         Ok(path)
     }
 

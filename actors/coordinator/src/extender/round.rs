@@ -80,7 +80,7 @@ async fn ask_round(
     let base = process.lend(args, combine.base, "base.safetensors").await?;
     for (index, member) in combine.members.iter().enumerate() {
         let Some(update) = member.update.blob else { continue };
-        let delta = process.lend(args, update, &format!("update-{index}.safetensors")).await?;
+        let delta = process.lend_update(args, update, &format!("update-{index}.safetensors")).await?;
         let extra = match member.update.extra {
             Some(extra) => Some(process.lend(args, extra, &format!("extra-{index}.zip")).await?),
             None => None,
@@ -103,7 +103,7 @@ async fn ask_round(
 /// The script's model, checked like any update.
 async fn imported(args: &ExtenderArgs, call: &Call, base: BlobRef, file: &std::path::Path) -> Result<BlobRef, Fault> {
     let model = args.blobs.import(file, &call.owner).await.map_err(|e| stored(&e))?;
-    match aggregator::judge(&args.blobs, base, model).await {
+    match aggregator::judge(&args.blobs, base, model, None).await {
         Ok(_) => Ok(model),
         Err(unfit) => {
             if model != base {

@@ -267,6 +267,7 @@ pub fn run(key: TaskKey, base: BlobRef) -> TaskCommand {
             inputs: None,
             author: String::new(),
             optimizer: None,
+            compression: None,
             parameters: "{}".into(),
             datasets: vec![],
             resource: Resource { worker_num: 1, cpu: 1.0, gpu: 0.0, memory_mb: 1.0 },

@@ -25,6 +25,7 @@ fn order() -> TaskCommand {
             inputs: None,
             author: "ada".into(),
             optimizer: Some(r#"{"name":"fedprox"}"#.into()),
+            compression: Some(Compression { coding: "{}".into(), counted: Some((1, 2)) }),
             parameters: r#"{"epochs":5}"#.into(),
             datasets: vec!["digits".into()],
             resource: Resource { worker_num: 1, cpu: 1.0, gpu: 0.0, memory_mb: 1000.0 },
@@ -107,8 +108,8 @@ where
 }
 
 #[test]
-fn a_task_order_of_version_2_is_still_these_bytes() {
-    let golden = include_bytes!("../../golden/task-order.v2.bin");
+fn a_task_order_of_version_3_is_still_these_bytes() {
+    let golden = include_bytes!("../../golden/task-order.v3.bin");
     assert_eq!(encode(&order()), golden, "the wire format changed: raise VERSION and keep the old reader");
     assert_eq!(decode::<TaskCommand>(golden).unwrap(), order());
 }

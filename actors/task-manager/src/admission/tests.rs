@@ -16,6 +16,7 @@ fn order() -> TaskOrder {
         inputs: None,
         author: "alice".into(),
         optimizer: None,
+        compression: None,
         parameters: "{}".into(),
         datasets: vec!["digits".into()],
         resource: Resource { worker_num: 2, cpu: 2.0, gpu: 0.0, memory_mb: 1000.0 },

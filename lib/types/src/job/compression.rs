@@ -219,10 +219,8 @@ pub(super) fn compression(value: Option<&Value>) -> Result<Option<CompressionSpe
     }
     let error_feedback = feedback.unwrap_or(top_k.is_some());
     let update = compressed.then_some(UpdateCoding { coding: Coding { top_k, values }, error_feedback });
-    let model = named(fields, "model", &["f16", "bf16"])?.map(|name| Coding {
-        top_k: None,
-        values: if name == "f16" { Values::F16 } else { Values::Bf16 },
-    });
+    let model = named(fields, "model", &["f16", "bf16"])?
+        .map(|name| Coding { top_k: None, values: if name == "f16" { Values::F16 } else { Values::Bf16 } });
     if update.is_none() && model.is_none() {
         return Err(bad("compression", "says of nothing how it is sent: give values, top_k or model"));
     }
@@ -232,7 +230,8 @@ pub(super) fn compression(value: Option<&Value>) -> Result<Option<CompressionSpe
 fn named<'a>(fields: &'a Map<String, Value>, name: &str, allowed: &[&str]) -> Result<Option<&'a str>, JobError> {
     let Some(value) = fields.get(name) else { return Ok(None) };
     let known = value.as_str().filter(|text| allowed.contains(text));
-    let refused = || bad(&format!("compression.{name}"), &format!("{value} is unknown; allowed: {}", allowed.join(", ")));
+    let refused =
+        || bad(&format!("compression.{name}"), &format!("{value} is unknown; allowed: {}", allowed.join(", ")));
     known.map(Some).ok_or_else(refused)
 }
 
@@ -305,6 +304,8 @@ mod tests {
         let share = Share(0.01);
         assert_eq!([0, 1, 99, 100, 101, 1000].map(|n| share.of(n)), [0, 1, 1, 1, 2, 10]);
         assert!(serde_json::from_str::<Coding>(r#"{"top_k":1.5,"values":"f16"}"#).is_err());
-        assert!(serde_json::from_str::<Coding>(r#"{"values":{"qsgd":{"bits":"8","bucket":17,"norm":"max"}}}"#).is_err());
+        assert!(
+            serde_json::from_str::<Coding>(r#"{"values":{"qsgd":{"bits":"8","bucket":17,"norm":"max"}}}"#).is_err()
+        );
     }
 }
