@@ -86,6 +86,8 @@ impl Site {
                 "evaluate_interval": 0, "save_interval": 0, "round_timeout": 60,
             },
             "resource": {"cpu": 0.1, "memory": 200},
+            // the sites' scripts see the model whole, the extender sees the updates whole
+            "compression": {"top_k": 0.5, "values": "qsgd8", "model": "f16"},
         });
         let file = self.path(&format!("{id}.json"));
         fs::write(&file, document.to_string()).unwrap();
