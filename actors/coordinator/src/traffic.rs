@@ -104,3 +104,55 @@ async fn counted(args: &CoordinatorArgs) -> Result<BTreeMap<ClientId, (u32, u32)
     }
     Ok(counted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nsfl_types::{Code, Coding, JobKey, Values};
+    use nsfl_workflow::UpdateRef;
+
+    fn traffic(error_feedback: bool) -> Traffic {
+        let coding = Coding { top_k: None, values: Values::F16 };
+        Traffic { update: Some(UpdateCoding { coding, error_feedback }), sent: None, counted: BTreeMap::new() }
+    }
+
+    fn closed(round: u32, outcome: RoundOutcome, accepted: &[&str]) -> RunEffect {
+        let blob = Some(BlobRef { len: 30, ..BlobRef::of(b"x") });
+        let update = UpdateRef { blob, extra: None, metrics: Metrics::default(), weight: 1.0 };
+        let state = |client: &str| match accepted.contains(&client) {
+            true => MemberState::Accepted { update: update.clone() },
+            false => MemberState::Failed { code: Code::TrainerFailed, reason: String::new() },
+        };
+        let members = ["c1", "c2"].map(|client| (client.parse().unwrap(), state(client))).into();
+        let (kind, metrics) = (TaskKind::Train, Metrics::default());
+        RunEffect::RoundClosed { round, attempt: 2, kind, outcome, members, metrics, model: None }
+    }
+
+    fn counted(traffic: &Traffic, client: &str, kind: TaskKind) -> Option<Option<(u32, u32)>> {
+        let job = JobKey::new("default".parse().unwrap(), "j".parse().unwrap());
+        let key = TaskKey { job, run: 1, round: 9, attempt: 1, kind, client: client.parse().unwrap() };
+        traffic.of_order(&key).map(|compression| compression.counted)
+    }
+
+    #[test]
+    fn a_client_is_told_of_its_last_update_that_is_in_the_model_and_of_no_other() {
+        let mut traffic = traffic(true);
+        let failed = RoundOutcome::Failed { code: Code::NoQuorum, reason: String::new() };
+        assert_eq!(counted(&traffic, "c1", TaskKind::Train), Some(None));
+        traffic.closed(&closed(1, RoundOutcome::Complete, &["c1", "c2"]));
+        traffic.closed(&closed(2, failed, &["c1", "c2"]));
+        traffic.closed(&closed(3, RoundOutcome::Complete, &["c2"]));
+        assert_eq!(counted(&traffic, "c1", TaskKind::Train), Some(Some((1, 2))));
+        assert_eq!(counted(&traffic, "c2", TaskKind::Train), Some(Some((3, 2))));
+        assert_eq!(counted(&traffic, "c2", TaskKind::Evaluate), None, "nothing is handed in");
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_updates_that_were_accepted_and_saved_is_what_whole_ones_had_more() {
+        let mut effect = closed(1, RoundOutcome::Complete, &["c1"]);
+        traffic(false).measure(&mut effect, 100);
+        let RunEffect::RoundClosed { metrics, .. } = effect else { panic!("another effect") };
+        assert_eq!((metrics.get("update_bytes"), metrics.get("update_bytes_saved")), (Some(30.0), Some(70.0)));
+        assert_eq!(metrics.0.len(), 2, "the model is sent as it is");
+    }
+}

@@ -4,8 +4,8 @@ use crate::{AggregateError, Aggregation};
 use nsfl_types::{AggregatorSpec, Code, JobError, JobSpec, OptimizerSpec};
 
 impl Aggregation {
-    /// Of a checked job. A job with the optimizer `scaffold` is aggregated by the rule of that name; its `aggregator` names it
-    /// or is left out.
+    /// Of a checked job. A job with the optimizer `scaffold` or `feddyn` is aggregated by the rule of that name; its `aggregator`
+    /// names it or is left out.
     ///
     /// # Errors
     /// The first field that cannot be accepted: the rule, a parameter, or a number of clients that the rule does not work with.
@@ -26,7 +26,10 @@ impl Aggregation {
                 "aggregator.name",
                 "'scaffold' needs the control variates of optimizer scaffold: name that too",
             )),
-            (_, name) => Self::parse(name, params, spec.hyper.learning_rate),
+            (_, name) => match spec.optimizer {
+                Some(OptimizerSpec::FedDyn { alpha, .. }) => Self::dynamic(spec, alpha),
+                _ => Self::parse(name, params, spec.hyper.learning_rate),
+            },
         }?;
         let client_num = spec.hyper.client_num;
         let numbers = [
@@ -40,6 +43,24 @@ impl Aggregation {
         }
         aggregation.check_compression(spec)?;
         Ok(aggregation)
+    }
+
+    /// FedDyn's rule, with the α of the clients: h is made of what they move by it.
+    fn dynamic(spec: &JobSpec, alpha: f64) -> Result<Self, JobError> {
+        let AggregatorSpec { name, params } = &spec.aggregator;
+        let left_out = name == "fedavg" && params.is_empty();
+        if name != "feddyn" && !left_out {
+            let problem = format!("'{name}' does not go with optimizer feddyn; allowed: feddyn");
+            return Err(bad("aggregator.name", &problem));
+        }
+        let mut params = params.clone();
+        let own = params.entry("alpha").or_insert_with(|| alpha.into());
+        if own.as_f64().is_some_and(|own| own.to_bits() != alpha.to_bits()) {
+            let problem =
+                format!("is {own}, but optimizer feddyn has {alpha}: both must be the same; leave one of them out");
+            return Err(bad("aggregator.params.alpha", &problem));
+        }
+        Self::parse("feddyn", &params, spec.hyper.learning_rate)
     }
 
     /// Every rule sees updates as they are decoded. Top-k needs one that adds them all up.
@@ -106,6 +127,29 @@ mod tests {
         let (field, problem) = refused(&json!({"aggregator": buffer, "redundancy": 1.2}));
         assert_eq!(field, "redundancy");
         assert!(problem.contains("at most 5"), "{problem}");
+    }
+
+    #[test]
+    fn the_dynamic_regulariser_and_its_rule_go_together_with_one_alpha() {
+        let of = |optimizer: Value, aggregator: Option<Value>| {
+            let mut fields = json!({"optimizer": optimizer});
+            aggregator.into_iter().for_each(|aggregator| fields["aggregator"] = aggregator);
+            fields
+        };
+        let own = json!({"name": "feddyn", "alpha": 0.1});
+        for aggregator in
+            [None, Some(json!({"name": "feddyn"})), Some(json!({"name": "feddyn", "params": {"alpha": 0.1}}))]
+        {
+            let aggregation = Aggregation::of_job(&job(&of(own.clone(), aggregator))).unwrap();
+            assert_eq!(aggregation.server(), &crate::Server::Dyn { alpha: 0.1 });
+        }
+        let (field, problem) = refused(&of(own.clone(), Some(json!({"name": "feddyn", "params": {"alpha": 0.2}}))));
+        assert_eq!(field, "aggregator.params.alpha");
+        assert!(problem.contains("is 0.2, but optimizer feddyn has 0.1"), "{problem}");
+        for aggregator in [json!({"name": "median"}), json!({"name": "fedavg", "params": {"uniform": true}})] {
+            assert_eq!(refused(&of(own.clone(), Some(aggregator))).0, "aggregator.name");
+        }
+        assert!(Aggregation::of_job(&job(&json!({"aggregator": {"name": "feddyn"}}))).is_ok(), "a script of its own");
     }
 
     #[test]

@@ -115,10 +115,10 @@ fn a_task_order_of_version_3_is_still_these_bytes() {
 }
 
 #[test]
-fn each_message_of_version_2_is_still_these_bytes() {
-    are_still("task-commands.v2.bin", &commands());
-    are_still("task-reports.v2.bin", &reports());
-    are_still("registry-reports.v2.bin", &registry());
+fn each_message_of_version_3_is_still_these_bytes() {
+    are_still("task-commands.v3.bin", &commands());
+    are_still("task-reports.v3.bin", &reports());
+    are_still("registry-reports.v3.bin", &registry());
 }
 
 #[test]
