@@ -2,6 +2,7 @@
 //! with exactly the model of the honest ones. Real server and honest clients as processes.
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test ends at the first surprise")]
 
+mod compressed;
 mod doors;
 mod evil;
 mod frames;

@@ -121,7 +121,7 @@ fn in_a_short_round() -> (Federation, Evil, TaskOrder) {
     (federation, evil, order)
 }
 
-fn done(order: &TaskOrder, update: BlobRef, samples: f64) -> TaskReport {
+pub fn done(order: &TaskOrder, update: BlobRef, samples: f64) -> TaskReport {
     TaskReport::Done { key: order.key.clone(), update: Some(update), extra: None, metrics: weight(samples) }
 }
 
@@ -129,14 +129,14 @@ fn weight(samples: f64) -> Metrics {
     Metrics([("sample_num".to_owned(), samples)].into())
 }
 
-fn upload(evil: &Evil, bytes: Vec<u8>) -> BlobRef {
+pub fn upload(evil: &Evil, bytes: Vec<u8>) -> BlobRef {
     let blob = BlobRef::of(&bytes);
     evil.put(blob, bytes).unwrap();
     blob
 }
 
 /// The layout of the model of the order, every value `value`.
-fn filled(evil: &Evil, order: &TaskOrder, value: f32) -> Vec<u8> {
+pub fn filled(evil: &Evil, order: &TaskOrder, value: f32) -> Vec<u8> {
     let mut bytes = evil.get(order.base).unwrap();
     let header = 8 + usize::try_from(u64::from_le_bytes(*bytes.first_chunk().unwrap())).unwrap();
     bytes[header..].chunks_exact_mut(4).for_each(|number| number.copy_from_slice(&value.to_le_bytes()));

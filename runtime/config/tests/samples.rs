@@ -130,6 +130,7 @@ fn the_sample_jobs_are_accepted_and_the_yaml_says_the_same_as_the_json() {
     assert_eq!((digits.hyper.client_num, digits.hyper.quorum.get(), digits.seed), (4, 3, 7));
     assert_eq!(parse("jobs/echo.json").1.task_entry, "echo");
     assert!(parse("jobs/script.json").1.scripts.is_some());
+    assert!(parse("jobs/compressed.json").1.compression.is_some());
 
     let yaml = std::fs::read_to_string(conf("jobs/digits.yaml")).unwrap();
     let json: serde_json::Value = serde_yaml_ng::from_str(&yaml).unwrap();
