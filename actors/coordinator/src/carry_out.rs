@@ -46,7 +46,7 @@ impl Coordinator {
                 }
                 RunEffect::RetireModel { model } => self.release(model, self.owners.models.clone(), ctx),
                 RunEffect::RetireState { state } => self.release(state, self.owners.states.clone(), ctx),
-                RunEffect::RetireUpdate { update } => self.release(update, self.owners.updates.clone(), ctx),
+                RunEffect::RetireUpdate { key } => self.release_all(self.owners.update(&key), ctx),
                 RunEffect::RetireInputs { inputs } => self.release(inputs, self.owners.inputs.clone(), ctx),
                 RunEffect::Progress { done, total } => self.announce(RunEvent::Progress { done, total }, ctx),
                 RunEffect::Finished { .. } => self.end(RunEvent::Finished, ctx),
@@ -72,7 +72,7 @@ impl Coordinator {
         ctx: &Context<CoordinatorMsg>,
     ) {
         let aggregator = self.args.aggregator.clone();
-        let owner = self.owners.updates.clone();
+        let owner = self.owners.update(&key);
         let (weight, extra, numbers) = (update.weight, update.extra, numbers(update.metrics.clone()));
         let question = async move {
             let check = |reply| AggregatorMsg::Check { base, update: blob, extra, weight, numbers, owner, reply };
@@ -301,14 +301,18 @@ impl Coordinator {
         });
     }
 
-    /// The run is over: its blobs go (checkpoints are files of their own), the scheduler hears of it.
-    fn end(&self, event: RunEvent, ctx: &Context<CoordinatorMsg>) {
-        let (blobs, owner) = (self.args.surroundings.blobs.clone(), self.owners.run.clone());
+    fn release_all(&self, owner: Owner, ctx: &Context<CoordinatorMsg>) {
+        let blobs = self.args.surroundings.blobs.clone();
         ctx.run(async move {
             if let Err(error) = blobs.release_all(&owner).await {
-                tracing::warn!(%error, %owner, "run's blobs not released");
+                tracing::warn!(%error, %owner, "blobs not released");
             }
         });
+    }
+
+    /// The run is over: its blobs go (checkpoints are files of their own), the scheduler hears of it.
+    fn end(&self, event: RunEvent, ctx: &Context<CoordinatorMsg>) {
+        self.release_all(self.owners.run.clone(), ctx);
         self.announce(event, ctx);
     }
 }

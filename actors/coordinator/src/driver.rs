@@ -57,7 +57,6 @@ pub(crate) struct Owners {
     pub(crate) run: Owner,
     pub(crate) models: Owner,
     pub(crate) states: Owner,
-    pub(crate) updates: Owner,
     pub(crate) packages: Owner,
     pub(crate) inputs: Owner,
 }
@@ -70,10 +69,15 @@ impl Owners {
             run: owner("")?,
             models: owner("/models")?,
             states: owner("/states")?,
-            updates: owner("/updates")?,
             packages: owner("/packages")?,
             inputs: owner("/inputs")?,
         })
+    }
+
+    /// An update is its task's: what another task hands in may be the same bytes, and one of them let go.
+    pub(crate) fn update(&self, TaskKey { round, attempt, client, .. }: &TaskKey) -> Owner {
+        Owner::new(format!("{}/updates/{round}.{attempt}/{client}", self.run))
+            .expect("a client's id is a valid part of an owner")
     }
 }
 

@@ -27,9 +27,10 @@ pub fn kept_blobs(record: &RunRecord) -> Result<Vec<(Owner, BlobRef)>, KeptError
         let owner = owner.clone();
         blobs.into_iter().map(move |blob| (owner.clone(), blob))
     };
+    let updates = needs.updates.into_iter().map(|(key, blob)| (owners.update(&key), blob));
     Ok(of(&owners.models, needs.model.into_iter().collect())
         .chain(of(&owners.states, needs.state.into_iter().collect()))
-        .chain(of(&owners.updates, needs.updates))
+        .chain(updates)
         .chain(of(&owners.packages, needs.packages))
         .chain(of(&owners.inputs, needs.inputs.into_iter().collect()))
         .collect())

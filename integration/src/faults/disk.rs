@@ -146,7 +146,7 @@ pub(super) fn held(blobs: &Path, what: &str) -> anyhow::Result<PathBuf> {
             let path = entry?.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if folder.ends_with(what) {
+            } else if folder.components().any(|part| part.as_os_str() == what) {
                 return Ok(path);
             }
         }

@@ -264,10 +264,14 @@ impl RunMachine {
         }
         let collects = matches!(self.phase, RunPhase::Collecting | RunPhase::Aggregating { .. });
         let round = self.current_round().filter(|round| collects && round.id().kind == TaskKind::Train);
-        let accepted = round.into_iter().flat_map(RoundMachine::accepted);
+        let of_member = |round: &RoundMachine, Member { client, update }: Member| {
+            let key = round.id().task(&client);
+            [update.blob, update.extra].into_iter().flatten().map(move |blob| (key.clone(), blob))
+        };
+        let of_round = |round| RoundMachine::accepted(round).into_iter().flat_map(move |member| of_member(round, member));
         Needs {
             model: self.model,
-            updates: accepted.flat_map(|member| [member.update.blob, member.update.extra]).flatten().collect(),
+            updates: round.into_iter().flat_map(of_round).collect(),
             packages: [self.packages.scripts, self.packages.extender].into_iter().flatten().collect(),
             inputs: self.broadcast.as_ref().and_then(|broadcast| broadcast.inputs),
             state: self.rule_state.current,

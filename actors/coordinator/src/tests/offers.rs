@@ -60,3 +60,25 @@ async fn an_accepted_update_that_is_gone_from_the_store_is_asked_for_again() {
     assert!(matches!(world.end().await, RunEvent::Finished));
     assert_eq!(world.output("checkpoint_1.safetensors"), weights(2.5));
 }
+
+/// Two clients hand in the same bytes; what one of them put beside its own is no zip, and its update is turned down.
+#[tokio::test]
+async fn an_update_stays_when_another_client_s_of_the_same_bytes_is_refused() {
+    let hyper = json!({"max_round_num": 1, "client_num": 3, "threshold_client_num": 2, "evaluate_interval": 0});
+    let mut world = World::new(&["c0", "quiet", "silent"], hyper).await;
+    world.starter.start(world.run.clone()).await.unwrap();
+    world.event("update-accepted", 0).await;
+    let order = world.task_of("quiet").await;
+    let base = world.blobs.open(order.base.digest).await.unwrap();
+    let uploads = Owner::new("uploads/x").unwrap();
+    let same = like(&base, delta(&"c0".parse().unwrap(), order.key.round));
+    let update = put_bytes(world.blobs.as_ref(), same.into(), &uploads).await.unwrap();
+    let no_zip = put_bytes(world.blobs.as_ref(), b"no zip"[..].into(), &uploads).await.unwrap();
+    let metrics = Metrics([("sample_num".to_owned(), 1.0)].into());
+    let key = order.key.clone();
+    world.report(TaskReport::Done { key, update: Some(update), extra: Some(no_zip), metrics }).await;
+    world.event("update-refused", 0).await;
+    world.blobs.release_all(&uploads).await.unwrap();
+    world.blobs.sweep(Duration::ZERO).await.unwrap();
+    assert!(world.blobs.open(update.digest).await.is_ok(), "that of c0 is accepted and not summed yet");
+}

@@ -330,9 +330,13 @@ impl World {
 
     pub(super) async fn report_done(&self, order: &TaskOrder, update: BlobRef) {
         let metrics = Metrics([("sample_num".to_owned(), 1.0)].into());
-        let report = TaskReport::Done { key: order.key.clone(), update: Some(update), extra: None, metrics };
-        let coordinator = self.coordinators.get(&order.key.job).unwrap();
-        coordinator.tell(CoordinatorMsg::Report { client: order.key.client.clone(), report }).await.unwrap();
+        self.report(TaskReport::Done { key: order.key.clone(), update: Some(update), extra: None, metrics }).await;
+    }
+
+    pub(super) async fn report(&self, report: TaskReport) {
+        let key = report.key().unwrap().clone();
+        let coordinator = self.coordinators.get(&key.job).unwrap();
+        coordinator.tell(CoordinatorMsg::Report { client: key.client, report }).await.unwrap();
     }
 
     /// How many updates the aggregator of this life has judged.

@@ -95,8 +95,8 @@ pub(super) struct Extension {
 pub struct Needs {
     /// Its model.
     pub model: Option<BlobRef>,
-    /// The updates it has accepted for the sum that is still to be made, and what came with them.
-    pub updates: Vec<BlobRef>,
+    /// The updates it has accepted for the sum that is still to be made, and what came with them, each with its task.
+    pub updates: Vec<(TaskKey, BlobRef)>,
     /// What the job brought along.
     pub packages: Vec<BlobRef>,
     /// What the extender sends along with the round's tasks.
@@ -175,8 +175,8 @@ pub enum RunEffect {
     MemberChanged { key: TaskKey, state: MemberState },
     /// The run needs this model no longer.
     RetireModel { model: BlobRef },
-    /// The run needs this update no longer.
-    RetireUpdate { update: BlobRef },
+    /// The run needs the update of this task no longer, nor what came with it.
+    RetireUpdate { key: TaskKey },
     /// The run needs this of its rule's states no longer.
     RetireState { state: BlobRef },
     /// The run needs this of the extender's inputs no longer.

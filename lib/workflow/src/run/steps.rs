@@ -280,12 +280,10 @@ impl RunMachine {
         metrics
     }
 
-    /// Before the next tasks are sent: a task done again may give the same bytes, which must then stay.
     fn retire_updates(&self, effects: &mut Vec<RunEffect>) {
-        let members = self.opened.iter().flat_map(RoundMachine::accepted);
-        let updates: BTreeSet<BlobRef> =
-            members.flat_map(|member| [member.update.blob, member.update.extra]).flatten().collect();
-        effects.extend(updates.into_iter().map(|update| RunEffect::RetireUpdate { update }));
+        let Some(round) = &self.opened else { return };
+        let keys = round.accepted().into_iter().map(|member| round.id().task(&member.client));
+        effects.extend(keys.map(|key| RunEffect::RetireUpdate { key }));
     }
 }
 

@@ -143,14 +143,12 @@ fn a_run_evaluates_and_saves_when_due_and_after_its_last_round() {
 fn what_is_needed_no_longer_is_retired_before_the_next_tasks_are_sent() {
     let mut run = aggregating(plan(2));
     let effects = feed(&mut run, NOW, RunInput::Aggregated { round: 1, attempt: 1, model: blob("m1") });
-    let mut updates = [blob("a"), blob("b")];
-    updates.sort();
     assert!(matches!(effects[0], RunEffect::RoundClosed { round: 1, model: Some(_), .. }));
     assert_eq!(
         effects[1..],
         [
-            RunEffect::RetireUpdate { update: updates[0] },
-            RunEffect::RetireUpdate { update: updates[1] },
+            RunEffect::RetireUpdate { key: key(1, 1, TaskKind::Train, "a") },
+            RunEffect::RetireUpdate { key: key(1, 1, TaskKind::Train, "b") },
             RunEffect::RetireModel { model: blob("m0") },
             RunEffect::Progress { done: 1, total: 2 },
             RunEffect::SelectCohort { round: 2, attempt: 1, kind: TaskKind::Train, count: 2 },
@@ -347,7 +345,7 @@ fn a_stopped_run_calls_its_tasks_back_and_says_so_again_when_asked_again() {
         effects[1],
         RunEffect::RoundClosed { outcome: RoundOutcome::Failed { code: Code::Cancelled, .. }, .. }
     ));
-    assert_eq!(effects[2..], [RunEffect::RetireUpdate { update: blob("a") }, RunEffect::Stopped]);
+    assert_eq!(effects[2..], [RunEffect::RetireUpdate { key: key(1, 1, TaskKind::Train, "a") }, RunEffect::Stopped]);
     assert_eq!(feed(&mut run, NOW, RunInput::Stop), [RunEffect::Stopped]);
     let late = feed(&mut run, NOW, stored("b"));
     assert!(matches!(late[..], [RunEffect::RefuseUpdate { code: Code::Late, .. }]));

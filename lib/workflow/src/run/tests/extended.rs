@@ -31,7 +31,8 @@ fn what_goes_along_with_tasks_is_kept_and_needed_until_it_is_used() {
     assert_eq!((again.packages(), again.inputs(1), again.inputs(2)), (&packages(), Some(blob("i1")), None));
     let needs = again.needs();
     assert_eq!(needs.packages, [blob("scripts"), blob("extender")]);
-    assert_eq!(needs.updates, ["a", "put by a", "b", "put by b"].map(blob));
+    let of = |client: &str, put: &str| (key(1, 1, TaskKind::Train, client), blob(put));
+    assert_eq!(needs.updates, [of("a", "a"), of("a", "put by a"), of("b", "b"), of("b", "put by b")]);
     assert_eq!(needs.inputs, Some(blob("i1")));
 }
 
@@ -47,7 +48,7 @@ fn what_an_extender_says_of_a_round_joins_it_and_is_kept_for_the_next() {
         _ => None,
     });
     assert_eq!(closed, Some(4.0));
-    assert!(effects.contains(&RunEffect::RetireUpdate { update: blob("put by a") }), "{effects:?}");
+    assert!(effects.contains(&RunEffect::RetireUpdate { key: key(1, 1, TaskKind::Train, "a") }), "{effects:?}");
     assert_eq!(run.kept_parameters(), Some(r#"{"seen":1}"#));
     assert!(!run.has_broadcast(2));
     let effects = feed(&mut run, NOW, RunInput::Broadcast { round: 2, attempt: 1, inputs: Some(blob("i2")) });
