@@ -13,11 +13,12 @@ use std::process::Command;
 
 const CLIENTS: u32 = 4;
 
-/// What ci runs. The first two must reach more than any site reaches alone in as many passes over its images; the
+/// What ci runs. The first three must reach more than any site reaches alone in as many passes over its images; the
 /// last, on few images, shows that the optimizer's part of an update arrives and is kept.
-const IN_CI: [Trial; 3] = [
+const IN_CI: [Trial; 4] = [
     Trial { example: Example::Pytorch, optimizer: None, samples: None, floor: 0.8 },
     Trial { example: Example::Keras, optimizer: None, samples: None, floor: 0.8 },
+    Trial { example: Example::Torchscript, optimizer: None, samples: None, floor: 0.8 },
     Trial { example: Example::Pytorch, optimizer: Some(Optimizer::Scaffold), samples: Some(3000), floor: 0.6 },
 ];
 const ROUNDS_IN_CI: u32 = 3;
