@@ -147,9 +147,14 @@ fn body(record: RoundRecord) -> Round {
 }
 
 fn member(record: MemberRecord) -> Member {
+    let (round, counted) = (record.task.round, record.counted);
     Member {
         client: record.task.client,
+        round,
         attempt: record.task.attempt,
+        version: round.saturating_sub(1),
+        counted,
+        staleness: counted.map(|counted| counted.saturating_sub(round)),
         kind: record.task.kind,
         state: name(&record.state),
         metrics: measured(record.metrics),

@@ -133,7 +133,7 @@ async fn check(
     }
     Step::new("aggregator", &"check").reach("after-retain");
     let verdict = match judge_extra(blobs, extra).await {
-        Ok(()) => judge(blobs, base, update, *coding).await,
+        Ok(()) => judge(blobs, base, base.digest, update, *coding).await,
         Err(unfit) => Err(unfit),
     };
     match verdict {
@@ -163,24 +163,25 @@ async fn judge_extra(blobs: &Arc<dyn BlobStore>, extra: Option<BlobRef>) -> Resu
     blocking(checked).await.map_err(Unfit::Unjudged)?.map(drop).map_err(Unfit::Refused)
 }
 
-/// Whether `update` is one to `model`, written so.
+/// Whether `update` is one to `base`, of the tensors that `model` has, written so.
 pub(crate) async fn judge(
     blobs: &Arc<dyn BlobStore>,
     model: BlobRef,
+    base: Digest,
     update: BlobRef,
     coding: Option<Coding>,
 ) -> Result<UpdateFacts, Unfit> {
-    let base = blobs.open(model.digest).await.map_err(|e| Unfit::Unjudged(stored(&e)))?;
+    let whole = blobs.open(model.digest).await.map_err(|e| Unfit::Unjudged(stored(&e)))?;
     let bytes = blobs.open(update.digest).await.map_err(|e| Unfit::Unjudged(stored(&e)))?;
     let store = blobs.clone();
     let looked = blocking(move || {
-        let layout = match WeightsView::parse(&base) {
+        let layout = match WeightsView::parse(&whole) {
             Ok(layout) => layout,
             // the server's own model
             Err(error) => return Ok(Err(Unfit::Unjudged(tensor(&error)))),
         };
         let facts = Update::parse(&bytes).and_then(|update| {
-            update.check_order(model.digest, coding.as_ref())?;
+            update.check_order(base, coding.as_ref())?;
             update.check(layout.layout())
         });
         if facts.is_ok() {

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The version written, and the only one read.
-const VERSION: u32 = 1;
+/// The version written. Version 1, which is read too, knows no updates to older models.
+const VERSION: u32 = 2;
+const OLDEST: u32 = 1;
 
 /// What a round was made from and what it gave: `round_<n>.json` in a run's output folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,7 +29,8 @@ pub struct KeptRound {
     /// What the rule had kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<BlobRef>,
-    /// The members with weights and numbers, by client.
+    /// The members with weights and numbers, by client; of those whose task began earlier also when, its model and the
+    /// staleness.
     pub members: Vec<Member>,
     /// N, all clients of the job.
     pub clients: usize,
@@ -42,8 +44,8 @@ pub struct KeptRound {
 }
 
 impl KeptRound {
-    pub(crate) fn new(round: u32, order: &Order, summed: &Summed) -> Self {
-        let Order { base, state, ref members, clients, seed, .. } = *order;
+    pub(crate) fn new(order: &Order, summed: &Summed) -> Self {
+        let Order { round, base, state, ref members, clients, seed, .. } = *order;
         let members = members.clone();
         let Summed { model, state: next_state } = *summed;
         Self { version: VERSION, round, base, state, members, clients, seed, model, next_state }
@@ -57,10 +59,13 @@ impl KeptRound {
         let unreadable = |e: serde_json::Error| Refusal::new(Code::Store, format!("the round's record: {e}"));
         let value: serde_json::Value = serde_json::from_slice(bytes).map_err(unreadable)?;
         match value["version"].as_u64() {
-            Some(version) if version == u64::from(VERSION) => serde_json::from_value(value).map_err(unreadable),
+            Some(version) if (u64::from(OLDEST)..=u64::from(VERSION)).contains(&version) => {
+                serde_json::from_value(value).map_err(unreadable)
+            }
             version => {
                 let version = version.map_or("none".to_owned(), |version| version.to_string());
-                let reason = format!("the round's record has version {version}; this program reads {VERSION}");
+                let reason =
+                    format!("the round's record has version {version}; this program reads {OLDEST} to {VERSION}");
                 Err(Refusal::new(Code::NewerData, reason))
             }
         }
@@ -85,6 +90,7 @@ impl KeptRound {
         let aggregation = Arc::new(Aggregation::of_job(spec).map_err(|e| Refusal::new(e.code, e.to_string()))?);
         let owner = Owner::new("replay").map_err(|e| Refusal::new(Code::Internal, e.to_string()))?;
         let order = Order {
+            round: self.round,
             base: self.base,
             state: self.state,
             members: self.members.clone(),
@@ -156,10 +162,13 @@ mod tests {
 
     #[test]
     fn the_record_of_a_round_reads_as_the_golden_one_and_another_version_is_refused_by_its_number() {
-        let golden = include_str!("../golden/round.1.json").trim_end();
+        let golden = include_str!("../golden/round.2.json").trim_end();
         let kept = KeptRound::parse(golden.as_bytes()).unwrap();
         assert_eq!(serde_json::to_string_pretty(&kept).unwrap(), golden);
-        let refusal = KeptRound::parse(golden.replace("\"version\": 1", "\"version\": 7").as_bytes()).unwrap_err();
+        assert_eq!(kept.members.iter().map(|member| member.staleness).collect::<Vec<_>>(), [0, 3]);
+        let first = include_str!("../golden/round.1.json").trim_end();
+        assert_eq!(serde_json::to_string_pretty(&KeptRound::parse(first.as_bytes()).unwrap()).unwrap(), first);
+        let refusal = KeptRound::parse(golden.replace("\"version\": 2", "\"version\": 7").as_bytes()).unwrap_err();
         assert_eq!(refusal.code, Code::NewerData);
         assert!(refusal.reason.contains("version 7"), "{}", refusal.reason);
     }

@@ -11,9 +11,10 @@ use nsfl_actor::{Address, AskError, Context, Failure};
 use nsfl_messages::wire::{Scripts, TaskCommand, TaskOrder};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, RunEvent, SelectRequest, SelectorMsg};
 use nsfl_store::{CheckpointRecord, Owner};
-use nsfl_types::{BlobRef, Code, ExtenderSpec, OptimizerSpec, Refusal, TaskKey, TaskKind, seed_for};
-use nsfl_workflow::{Member, Packages, RunEffect, RunInput, UpdateRef};
+use nsfl_types::{BlobRef, ClientId, Code, ExtenderSpec, OptimizerSpec, Refusal, TaskKey, TaskKind, seed_for};
+use nsfl_workflow::{Member, MemberState, Packages, RunEffect, RunInput, UpdateRef};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -29,8 +30,8 @@ impl Coordinator {
             self.traffic.closed(&effect);
             match effect {
                 RunEffect::InitModel => self.init_model(ctx),
-                RunEffect::SelectCohort { round, attempt, kind, count } => {
-                    self.select_cohort(round, attempt, kind, count, ctx);
+                RunEffect::SelectCohort { round, attempt, kind, count, except } => {
+                    self.select_cohort((round, attempt, kind), count, except, ctx);
                 }
                 RunEffect::SendTask { key, base } => self.send_task(key, base, ctx),
                 RunEffect::CancelTask { key } => self.to_client(TaskCommand::Cancel { key }),
@@ -46,7 +47,11 @@ impl Coordinator {
                 }
                 RunEffect::RetireModel { model } => self.release(model, self.owners.models.clone(), ctx),
                 RunEffect::RetireState { state } => self.release(state, self.owners.states.clone(), ctx),
-                RunEffect::RetireUpdate { update } => self.release(update, self.owners.updates.clone(), ctx),
+                RunEffect::RetireUpdate { task, update } => {
+                    if let Ok(owner) = self.owners.of_update(&task) {
+                        self.release(update, owner, ctx);
+                    }
+                }
                 RunEffect::RetireInputs { inputs } => self.release(inputs, self.owners.inputs.clone(), ctx),
                 RunEffect::Progress { done, total } => self.announce(RunEvent::Progress { done, total }, ctx),
                 RunEffect::Finished { .. } => self.end(RunEvent::Finished, ctx),
@@ -57,6 +62,9 @@ impl Coordinator {
                     self.used.extend(clients);
                 }
                 RunEffect::RoundClosed { kind, outcome, .. } => tracing::info!(?kind, ?outcome, "round closed"),
+                RunEffect::MemberChanged { key, state: MemberState::Invited } => {
+                    self.used.insert(key.client);
+                }
                 RunEffect::MemberChanged { .. } => {}
             }
         }
@@ -72,9 +80,14 @@ impl Coordinator {
         ctx: &Context<CoordinatorMsg>,
     ) {
         let aggregator = self.args.aggregator.clone();
-        let owner = self.owners.updates.clone();
-        let (weight, extra, numbers) = (update.weight, update.extra, numbers(update.metrics.clone()));
+        let owner = self.owners.of_update(&key);
+        // what its staleness will be is for the machine to say
+        let (weight, extra, numbers) = (update.weight, update.extra, numbers(update.metrics.clone(), 0));
         let question = async move {
+            let owner = match owner {
+                Ok(owner) => owner,
+                Err(error) => return Ok(Err(Unfit::Unjudged(Refusal::new(Code::Internal, error.to_string())))),
+            };
             let check = |reply| AggregatorMsg::Check { base, update: blob, extra, weight, numbers, owner, reply };
             aggregator.ask(WORK, check).await
         };
@@ -114,10 +127,16 @@ impl Coordinator {
     }
 
     /// Asks for clients and, once a train round, the extender for what to send along.
-    fn select_cohort(&self, round: u32, attempt: u32, kind: TaskKind, count: u32, ctx: &Context<CoordinatorMsg>) {
+    fn select_cohort(
+        &self,
+        (round, attempt, kind): (u32, u32, TaskKind),
+        count: u32,
+        except: BTreeSet<ClientId>,
+        ctx: &Context<CoordinatorMsg>,
+    ) {
         let spec = self.args.run.spec.clone();
         let seed = seed_for(spec.seed, &["cohort", &round.to_string()]);
-        let request = SelectRequest { spec, count, used: self.used.clone(), seed };
+        let request = SelectRequest { spec, count, except, used: self.used.clone(), seed };
         let selector = self.args.surroundings.selector.clone();
         let broadcast = self.broadcast(round, kind);
         let question = async move {
@@ -191,7 +210,7 @@ impl Coordinator {
             datasets: spec.datasets.clone(),
             resource: spec.resource.clone(),
             seed: key.seed(spec.seed),
-            timeout_ms: spec.hyper.round_timeout_ms,
+            timeout_ms: self.machine.plan().rounds.task_timeout_ms(),
             key,
         };
         let Some(sent) = self.traffic.sent.clone() else { return self.to_client(TaskCommand::Run(order.into())) };
@@ -221,6 +240,7 @@ impl Coordinator {
         let extender = self.call(round, "combine", owners.models.clone()).filter(|_| combines);
         let state = self.machine.rule_state();
         let order = Order {
+            round,
             base,
             state,
             members: members.clone(),
@@ -232,7 +252,7 @@ impl Coordinator {
         let question = async move {
             let asked = aggregator.ask(WORK, |reply| AggregatorMsg::Aggregate { order: order.clone(), reply }).await;
             let summed = answered(Ok(asked))?;
-            audit::keep(&surroundings, &run, &KeptRound::new(round, &order, &summed)).await;
+            audit::keep(&surroundings, &run, &KeptRound::new(&order, &summed)).await;
             let Some((extender, call)) = extender else { return Ok((summed, None)) };
             let Summed { model: result, state: kept } = summed;
             let combine = Combine { base, members, result };

@@ -8,6 +8,7 @@ use crate::record::Recorder;
 use crate::traffic::Traffic;
 use crate::{AggregatorMsg, Surroundings};
 use nsfl_actor::{Address, Context, Failure, Next, Role, Timer, now_ms};
+use nsfl_aggregate::Aggregation;
 use nsfl_fault_point::Step;
 use nsfl_messages::wire::TaskReport;
 use nsfl_messages::{CoordinatorMsg, CoordinatorView, JobRun, RunEvent, SchedulerMsg, SelectorMsg};
@@ -63,6 +64,11 @@ pub(crate) struct Owners {
 }
 
 impl Owners {
+    /// Each task's update has an owner of its own: of two that are equal, one may go before the other is summed.
+    pub(crate) fn of_update(&self, task: &TaskKey) -> Result<Owner, OwnerError> {
+        Owner::new(format!("{}/{}.{}.{}", self.updates, task.round, task.attempt, task.client))
+    }
+
     pub(crate) fn new(key: &JobKey, run: u32) -> Result<Self, OwnerError> {
         let base = format!("{}/{}/run-{run}", key.namespace, key.id);
         let owner = |part: &str| Owner::new(format!("{base}{part}"));
@@ -81,6 +87,10 @@ fn now() -> Timestamp {
     Timestamp(now_ms())
 }
 
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
 impl Role for Coordinator {
     type Msg = CoordinatorMsg;
     type Args = CoordinatorArgs;
@@ -96,7 +106,8 @@ impl Role for Coordinator {
         let (machine, generation) = match stored {
             Some(record) => (RunMachine::restore(&record.snapshot)?, record.generation + 1),
             None => {
-                let mut plan = RunPlan::new(key.clone(), *run, spec);
+                let buffer = Aggregation::of_job(spec)?.buffer().map(|(k, max)| (count(k), max.map(count)));
+                let mut plan = RunPlan::new(key.clone(), *run, spec, buffer);
                 plan.retry = args.surroundings.retry.clone();
                 (RunMachine::new(plan), 1)
             }
@@ -206,7 +217,8 @@ impl Role for Coordinator {
 impl Coordinator {
     fn view(&self) -> CoordinatorView {
         let run = self.machine.view();
-        let (away, progress) = (self.links.away(&run.awaited), self.progress.of(&run));
+        let progress = self.progress.of(|key| self.machine.awaited_base(key).is_some());
+        let away = self.links.away(&run.awaited);
         CoordinatorView { run, away, progress }
     }
 
@@ -293,9 +305,8 @@ impl Coordinator {
     /// The server is to blame, not the update: its client is asked for it again after a pause.
     fn not_judged(&mut self, task: TaskKey, code: Code, reason: &str, ctx: &Context<CoordinatorMsg>) {
         self.judging.remove(&task);
-        let awaited = self.awaits(&task);
-        self.unjudged.retain(|known, _| (known.round, known.attempt) == (task.round, task.attempt));
-        if !awaited {
+        self.unjudged.retain(|known, _| self.machine.awaited_base(known).is_some());
+        if self.machine.awaited_base(&task).is_none() {
             return;
         }
         // what a client has not brought is no failure of the server's, and a full disk is waited out
@@ -309,18 +320,10 @@ impl Coordinator {
     }
 
     fn ask_again(&self, task: TaskKey, ctx: &Context<CoordinatorMsg>) {
-        let asked = self.awaits(&task) && !self.judging.contains(&task);
-        if let Some(base) = self.machine.view().model.filter(|_| asked) {
+        let judged = self.judging.contains(&task);
+        if let Some(base) = self.machine.awaited_base(&task).filter(|_| !judged) {
             self.send_task(task, base, ctx);
         }
-    }
-
-    /// Whether it is a task of the attempt at work whose answer is waited for.
-    fn awaits(&self, key: &TaskKey) -> bool {
-        let (JobRun { key: job, run, .. }, view) = (&self.args.run, self.machine.view());
-        let ours = (job, *run) == (&key.job, key.run);
-        let current = (view.round, view.attempt, view.kind) == (key.round, key.attempt, key.kind);
-        ours && current && view.awaited.contains(&key.client)
     }
 
     /// Writes down whose link has ended while they are awaited, and who is back. For people: nothing depends on it.
@@ -378,7 +381,9 @@ impl Coordinator {
                 Some(RunInput::TaskFailed { key, code, reason })
             }
             TaskReport::Progress { key, done, message, metrics } => {
-                self.progress.told(&self.machine.view(), &key, done, &message, metrics);
+                if self.machine.awaited_base(&key).is_some() {
+                    self.progress.told(&key, done, &message, metrics);
+                }
                 None
             }
             TaskReport::Done { key, update, extra, metrics } => {
@@ -386,9 +391,8 @@ impl Coordinator {
                 // nobody would look at it
                 let extra = extra.filter(|_| self.args.extender.is_some() && update.is_some());
                 let update = UpdateRef { blob: update, extra, metrics, weight };
-                let awaited = self.awaits(&key);
-                match (key.kind, update.blob, self.machine.view().model) {
-                    (TaskKind::Train, Some(blob), Some(base)) if awaited => {
+                match (key.kind, update.blob, self.machine.awaited_base(&key)) {
+                    (TaskKind::Train, Some(blob), Some(base)) => {
                         if self.judging.insert(key.clone()) {
                             self.check_update(key, base, blob, update, ctx);
                         }

@@ -27,9 +27,11 @@ pub fn kept_blobs(record: &RunRecord) -> Result<Vec<(Owner, BlobRef)>, KeptError
         let owner = owner.clone();
         blobs.into_iter().map(move |blob| (owner.clone(), blob))
     };
-    Ok(of(&owners.models, needs.model.into_iter().collect())
+    let updates = needs.updates.into_iter().map(|(task, blob)| Ok((owners.of_update(&task)?, blob)));
+    let updates = updates.collect::<Result<Vec<_>, OwnerError>>()?;
+    Ok(of(&owners.models, needs.model.into_iter().chain(needs.bases).collect())
         .chain(of(&owners.states, needs.state.into_iter().collect()))
-        .chain(of(&owners.updates, needs.updates))
+        .chain(updates)
         .chain(of(&owners.packages, needs.packages))
         .chain(of(&owners.inputs, needs.inputs.into_iter().collect()))
         .collect())

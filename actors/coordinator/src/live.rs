@@ -2,8 +2,7 @@
 
 use nsfl_actor::now_ms;
 use nsfl_messages::{Live, LiveEvent, TaskProgress};
-use nsfl_types::{ClientId, JobKey, Metrics, TaskKey, TaskKind, Timestamp};
-use nsfl_workflow::RunView;
+use nsfl_types::{ClientId, JobKey, Metrics, TaskKey, Timestamp};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -12,28 +11,20 @@ const MESSAGE: usize = 200;
 const METRICS: usize = 16;
 const METRIC_NAME: usize = 64;
 
-/// What the clients of the round at work have said last.
+/// What each client has said last, of its newest task.
 pub(crate) struct LiveProgress {
     job: JobKey,
     live: Live,
-    round: (u32, u32, TaskKind),
-    clients: BTreeMap<ClientId, TaskProgress>,
+    clients: BTreeMap<ClientId, (TaskKey, TaskProgress)>,
 }
 
 impl LiveProgress {
     pub(crate) fn new(job: JobKey, live: Live) -> Self {
-        Self { job, live, round: (0, 0, TaskKind::Train), clients: BTreeMap::new() }
+        Self { job, live, clients: BTreeMap::new() }
     }
 
-    /// A client's word; dropped when nobody waits for it.
-    pub(crate) fn told(&mut self, run: &RunView, key: &TaskKey, done: Option<f64>, message: &str, metrics: Metrics) {
-        let round = (run.round, run.attempt, run.kind);
-        if round != (key.round, key.attempt, key.kind) || !run.awaited.contains(&key.client) {
-            return;
-        }
-        if self.round != round {
-            (self.round, self.clients) = (round, BTreeMap::new());
-        }
+    /// The word of a client that is awaited.
+    pub(crate) fn told(&mut self, key: &TaskKey, done: Option<f64>, message: &str, metrics: Metrics) {
         let at = Timestamp(now_ms());
         let known = metrics.0.into_iter().filter(|(name, value)| value.is_finite() && name.len() <= METRIC_NAME);
         let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE).collect();
@@ -48,33 +39,24 @@ impl LiveProgress {
             "done": progress.done, "message": progress.message, "metrics": progress.metrics,
         });
         (self.live)(LiveEvent { job: self.job.clone(), at, kind: "task-progress", fields });
-        self.clients.insert(key.client.clone(), progress);
+        self.clients.insert(key.client.clone(), (key.clone(), progress));
     }
 
     /// What those say who are still awaited.
-    pub(crate) fn of(&self, run: &RunView) -> BTreeMap<ClientId, TaskProgress> {
-        if self.round != (run.round, run.attempt, run.kind) {
-            return BTreeMap::new();
-        }
-        let awaited = self.clients.iter().filter(|(client, _)| run.awaited.contains(client));
-        awaited.map(|(client, progress)| (client.clone(), progress.clone())).collect()
+    pub(crate) fn of(&self, awaited: impl Fn(&TaskKey) -> bool) -> BTreeMap<ClientId, TaskProgress> {
+        let heard = self.clients.iter().filter(|(_, (key, _))| awaited(key));
+        heard.map(|(client, (_, progress))| (client.clone(), progress.clone())).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nsfl_types::TaskKind;
     use std::sync::{Arc, Mutex};
 
-    fn run(round: u32) -> RunView {
-        serde_json::from_value(json!({"phase": "collecting", "round": round, "max_round_num": 5, "attempt": 1,
-            "kind": "train", "deadline": null, "awaited": ["a", "b"], "accepted": 0, "refused": 0, "failed": 0,
-            "accuracy": null, "model": null}))
-        .unwrap()
-    }
-
     #[test]
-    fn the_awaited_are_heard_within_bounds_and_nobody_else() {
+    fn clients_are_heard_within_bounds_and_shown_while_they_are_awaited() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&told);
         let job = JobKey::new("default".parse().unwrap(), "j".parse().unwrap());
@@ -88,16 +70,14 @@ mod tests {
             client: client.parse().unwrap(),
         };
         let many = Metrics((0..100).map(|n| (format!("m{n:03}"), if n == 0 { f64::NAN } else { 1.0 })).collect());
-        live.told(&run(1), &key("a", 1), Some(7.0), &"x\n".repeat(1000), many);
-        live.told(&run(1), &key("c", 1), Some(0.5), "a stranger", Metrics::default());
-        live.told(&run(1), &key("b", 2), Some(0.5), "another round", Metrics::default());
-        live.told(&run(1), &key("b", 1), Some(f64::NAN), "", Metrics::default());
-        let shown = live.of(&run(1));
+        live.told(&key("a", 1), Some(7.0), &"x\n".repeat(1000), many);
+        live.told(&key("b", 1), Some(f64::NAN), "", Metrics::default());
+        let shown = live.of(|key| key.round == 1);
         let a = &shown[&"a".parse::<ClientId>().unwrap()];
         assert_eq!((a.done, a.message.chars().count(), a.metrics.0.len()), (Some(1.0), MESSAGE, METRICS));
         assert!(!a.message.contains('\n') && a.metrics.get("m000").is_none());
         assert_eq!((shown.len(), shown[&"b".parse::<ClientId>().unwrap()].done), (2, None));
         assert_eq!(told.lock().unwrap().len(), 2);
-        assert!(live.of(&run(2)).is_empty(), "another round");
+        assert!(live.of(|key| key.round == 2).is_empty(), "another round");
     }
 }

@@ -2,7 +2,7 @@
 
 use nsfl_store::{Change, CheckpointRecord, EventRecord, MemberRecord, MemberState as Stored, RoundRecord, RoundState};
 use nsfl_types::{BlobRef, Cause, ClientId, Code, JobKey, Metrics, TaskKey, TaskKind, Timestamp};
-use nsfl_workflow::{MemberState, RoundOutcome, RunEffect};
+use nsfl_workflow::{Member, MemberState, RoundId, RoundOutcome, RunEffect};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -78,8 +78,9 @@ impl Recorder {
                 self.round_opened(at, (*round, *attempt, *kind), clients, *deadline)
             }
             RunEffect::MemberChanged { key, state } => self.member_changed(at, key, state),
-            RunEffect::RoundClosed { round, attempt, kind, outcome, members, metrics, model } => {
-                self.round_closed(at, (*round, *attempt, *kind), outcome, members, metrics, *model)
+            RunEffect::RoundClosed { round, attempt, kind, outcome, members, late, goes_on, metrics, model } => {
+                let part = Closed { members, late, goes_on: *goes_on, metrics, model: *model };
+                self.round_closed(at, (*round, *attempt, *kind), outcome, &part)
             }
             RunEffect::Finished { model, round, accuracy } => {
                 let fields = json!({
@@ -120,7 +121,7 @@ impl Recorder {
             cause: None,
         })];
         changes.extend(
-            clients.iter().map(|client| member(self.task(name, client), at, &MemberState::Invited, false, None)),
+            clients.iter().map(|client| member(self.task(name, client), at, &MemberState::Invited, false, None, None)),
         );
         let fields = json!({
             "round": round, "attempt": attempt, "kind": kind, "cohort": clients, "deadline_ms": deadline.0,
@@ -131,7 +132,7 @@ impl Recorder {
 
     fn member_changed(&self, at: Timestamp, key: &TaskKey, state: &MemberState) -> Vec<Change> {
         let cause = self.task_cause.as_ref().filter(|(of, _)| of == key).map(|(_, cause)| cause);
-        let mut changes = vec![member(key.clone(), at, state, false, cause.cloned())];
+        let mut changes = vec![member(key.clone(), at, state, false, cause.cloned(), None)];
         let about = |mut fields: Value| {
             fields["round"] = json!(key.round);
             fields["attempt"] = json!(key.attempt);
@@ -140,7 +141,7 @@ impl Recorder {
             fields
         };
         match state {
-            MemberState::Invited | MemberState::Started => {}
+            MemberState::Invited | MemberState::Started | MemberState::Silent { .. } => {}
             MemberState::Accepted { update } => {
                 changes.push(self.event(at, "update-accepted", about(json!({"metrics": update.metrics}))));
             }
@@ -164,13 +165,12 @@ impl Recorder {
         at: Timestamp,
         name: RoundName,
         outcome: &RoundOutcome,
-        members: &BTreeMap<ClientId, MemberState>,
-        metrics: &Metrics,
-        model: Option<BlobRef>,
+        Closed { members, late, goes_on, metrics, model }: &Closed<'_>,
     ) -> Vec<Change> {
-        let (round, attempt, kind) = name;
+        let ((round, attempt, kind), model) = (name, *model);
         let opened = self.opened.take().filter(|(of, _)| *of == name).map_or(at, |(_, opened)| opened);
-        let accepted = members.values().filter(|s| matches!(s, MemberState::Accepted { .. })).count();
+        let accepted = members.values().filter(|s| matches!(s, MemberState::Accepted { .. })).count() + late.len();
+        let cohort = members.len() + late.len();
         let (state, word, code, reason) = match outcome {
             RoundOutcome::Complete => (RoundState::Complete, "complete", None, String::new()),
             RoundOutcome::Failed { code, reason } => (RoundState::Failed, "failed", Some(*code), reason.clone()),
@@ -179,13 +179,20 @@ impl Recorder {
         let seconds = at.since_ms(opened) as f64 / 1000.0;
         let fields = json!({
             "round": round, "attempt": attempt, "kind": kind, "outcome": word, "code": code, "reason": reason,
-            "accepted": accepted, "cohort": members.len(), "metrics": metrics, "seconds": seconds,
+            "accepted": accepted, "cohort": cohort, "late": late.len(), "metrics": metrics, "seconds": seconds,
             "model": model.map(|m| m.digest), "last": self.round_cause.as_ref().and_then(Cause::last_line),
         });
         let cause = self.round_cause.clone().filter(|_| state == RoundState::Failed);
         let mut changes = vec![self.event(at, "round-closed", fields)];
-        let stragglers = members.iter().filter(|(_, s)| s.is_awaited());
-        changes.extend(stragglers.map(|(client, state)| member(self.task(name, client), at, state, true, None)));
+        let stragglers = members.iter().filter(|(_, s)| s.is_awaited() && !goes_on);
+        changes.extend(stragglers.map(|(client, state)| member(self.task(name, client), at, state, true, None, None)));
+        if *goes_on && *outcome == RoundOutcome::Complete {
+            let id = RoundId { job: self.job.clone(), run: self.run, round, attempt, kind };
+            let late = late.iter().map(|one| (one.task(&id), MemberState::Accepted { update: one.update.clone() }));
+            let own = members.iter().filter(|(_, state)| matches!(state, MemberState::Accepted { .. }));
+            let own = own.map(|(client, state)| (id.task(client), state.clone()));
+            changes.extend(own.chain(late).map(|(task, state)| member(task, at, &state, true, None, Some(round))));
+        }
         changes.push(Change::PutRound(RoundRecord {
             job: self.job.clone(),
             run: self.run,
@@ -195,9 +202,9 @@ impl Recorder {
             state,
             opened,
             closed: Some(at),
-            cohort: u32::try_from(members.len()).unwrap_or(u32::MAX),
+            cohort: u32::try_from(cohort).unwrap_or(u32::MAX),
             accepted: u32::try_from(accepted).unwrap_or(u32::MAX),
-            metrics: metrics.clone(),
+            metrics: (*metrics).clone(),
             model,
             reason,
             cause,
@@ -206,7 +213,24 @@ impl Recorder {
     }
 }
 
-fn member(task: TaskKey, at: Timestamp, state: &MemberState, closed: bool, cause: Option<Cause>) -> Change {
+/// What is told of a round that has closed.
+struct Closed<'a> {
+    members: &'a BTreeMap<ClientId, MemberState>,
+    late: &'a [Member],
+    goes_on: bool,
+    metrics: &'a Metrics,
+    model: Option<BlobRef>,
+}
+
+/// `counted` is the round of the model that the update has gone into.
+fn member(
+    task: TaskKey,
+    at: Timestamp,
+    state: &MemberState,
+    closed: bool,
+    cause: Option<Cause>,
+    counted: Option<u32>,
+) -> Change {
     let (stored, metrics, code, reason) = match state {
         MemberState::Invited | MemberState::Started if closed => {
             (Stored::Straggler, Metrics::default(), Some(Code::Timeout), "silent at the deadline".to_owned())
@@ -216,6 +240,7 @@ fn member(task: TaskKey, at: Timestamp, state: &MemberState, closed: bool, cause
         MemberState::Accepted { update } => (Stored::Accepted, update.metrics.clone(), None, String::new()),
         MemberState::Refused { code, reason } => (Stored::Refused, Metrics::default(), Some(*code), reason.clone()),
         MemberState::Failed { code, reason } => (Stored::Failed, Metrics::default(), Some(*code), reason.clone()),
+        MemberState::Silent { code, reason } => (Stored::Straggler, Metrics::default(), Some(*code), reason.clone()),
     };
-    Change::PutMember(MemberRecord { task, state: stored, metrics, code, reason, cause, at })
+    Change::PutMember(MemberRecord { task, state: stored, metrics, code, reason, cause, counted, at })
 }

@@ -19,6 +19,8 @@ use std::sync::Arc;
 /// What a sum is made from.
 #[derive(Debug, Clone)]
 pub(crate) struct Order {
+    /// The round it makes.
+    pub(crate) round: u32,
     /// The model the updates are to.
     pub(crate) base: BlobRef,
     /// What the rule kept, if it keeps anything and has before.
@@ -58,25 +60,31 @@ const FORGET: usize = 16 << 20;
 const LEAST: usize = 256 << 10;
 
 /// What a rule may ask of a member: what it reported, and what only the server knows.
-pub(crate) fn numbers(mut reported: Metrics) -> Metrics {
-    // every update of a round is to its base
-    reported.0.insert("staleness".to_owned(), 0.0);
+pub(crate) fn numbers(mut reported: Metrics, staleness: u32) -> Metrics {
+    reported.0.insert("staleness".to_owned(), f64::from(staleness));
     reported
 }
 
 /// The whole round: the same of the same order, whoever makes it.
 pub(crate) async fn sum(tools: Tools, aggregation: &Arc<Aggregation>, order: Order) -> Result<Summed, Refusal> {
     let (mut members, mut updates) = (Vec::new(), Vec::new());
-    for Member { client, update } in order.members {
+    for Member { client, update, begun, staleness } in order.members {
         let Some(blob) = update.blob else { continue };
         let opened = tools.blobs.open(blob.digest).await.map_err(|e| member(&e))?;
+        // the older model itself may have gone: its tensors are this one's
+        let to = begun.as_ref().map_or(order.base, |begun| begun.base);
         let known = lock(&tools.facts).get(&blob.digest).cloned();
         let facts = match known {
             Some(found) => found,
-            None => judge(&tools.blobs, order.base, blob, tools.coding).await.map_err(Unfit::into_refusal)?,
+            None => {
+                judge(&tools.blobs, order.base, to.digest, blob, tools.coding).await.map_err(Unfit::into_refusal)?
+            }
         };
         let facts = MemberFacts { weight: update.weight, facts };
-        members.push(nsfl_aggregate::Member { id: client.to_string(), facts, numbers: numbers(update.metrics) });
+        // a client may have one to an older model and one to this
+        let id =
+            begun.map_or_else(|| client.to_string(), |begun| format!("{client}@{}.{}", begun.round, begun.attempt));
+        members.push(nsfl_aggregate::Member { id, facts, numbers: numbers(update.metrics, staleness) });
         updates.push(opened);
     }
     let base = tools.blobs.open(order.base.digest).await.map_err(|e| stored(&e))?;

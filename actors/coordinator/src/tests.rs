@@ -1,6 +1,7 @@
 //! Runs of a job from beginning to end, undisturbed and disturbed.
 
 mod extended;
+mod late;
 mod links;
 mod offers;
 mod rules;

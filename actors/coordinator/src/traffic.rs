@@ -7,7 +7,7 @@ use nsfl_actor::Failure;
 use nsfl_messages::JobRun;
 use nsfl_messages::wire::Compression;
 use nsfl_store::{MemberState as Stored, RoundState};
-use nsfl_types::{BlobRef, ClientId, Metrics, TaskKey, TaskKind, UpdateCoding};
+use nsfl_types::{BlobRef, ClientId, Late, Metrics, TaskKey, TaskKind, UpdateCoding};
 use nsfl_workflow::{MemberState, RoundOutcome, RunEffect};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,19 +19,23 @@ pub(crate) struct Traffic {
     pub(crate) sent: Option<Arc<Sent>>,
     /// Of each client, round and attempt of its last update that is in the model. Only where clients must know.
     counted: BTreeMap<ClientId, (u32, u32)>,
+    /// Whether what is accepted will be in a model, though perhaps a later one: then it counts at once.
+    goes_on: bool,
 }
 
 impl Traffic {
     /// With what the store knows of rounds that were summed, and the model of a run that goes on.
     pub(crate) async fn of(args: &CoordinatorArgs, model: Option<BlobRef>) -> Result<Self, Failure> {
         let Some(spec) = args.run.spec.compression.as_ref() else {
-            return Ok(Self { update: None, sent: None, counted: BTreeMap::new() });
+            return Ok(Self { update: None, sent: None, counted: BTreeMap::new(), goes_on: false });
         };
         let sent = spec.model.map(Sent::new);
         if let (Some(sent), Some(model)) = (&sent, model) {
             sent.look_at(args.surroundings.blobs.as_ref(), model).await;
         }
-        let mut traffic = Self { update: spec.update, sent: sent.map(Arc::new), counted: BTreeMap::new() };
+        let goes_on = args.run.spec.hyper.late != Late::Drop;
+        let (update, sent) = (spec.update, sent.map(Arc::new));
+        let mut traffic = Self { update, sent, counted: BTreeMap::new(), goes_on };
         if traffic.feeds_back() {
             traffic.counted = counted(args).await?;
         }
@@ -45,12 +49,19 @@ impl Traffic {
         Some(Compression { coding, counted: self.counted.get(&key.client).copied() })
     }
 
-    /// A round is closed: of one that was summed, whose updates are in the model.
+    /// A round is closed: of one that was summed, whose updates are in the model. Or an update is accepted for a later one.
     pub(crate) fn closed(&mut self, effect: &RunEffect) {
+        if let RunEffect::MemberChanged { key, state: MemberState::Accepted { .. } } = effect
+            && self.goes_on
+            && key.kind == TaskKind::Train
+            && self.feeds_back()
+        {
+            self.counted.insert(key.client.clone(), (key.round, key.attempt));
+        }
         let RunEffect::RoundClosed { round, attempt, kind: TaskKind::Train, outcome, members, .. } = effect else {
             return;
         };
-        if *outcome == RoundOutcome::Complete && self.feeds_back() {
+        if *outcome == RoundOutcome::Complete && self.feeds_back() && !self.goes_on {
             let accepted = members.iter().filter(|(_, state)| matches!(state, MemberState::Accepted { .. }));
             self.counted.extend(accepted.map(|(client, _)| (client.clone(), (*round, *attempt))));
         }
@@ -58,7 +69,7 @@ impl Traffic {
 
     /// Adds to a closed round's metrics what went over the wire and what that saved, beside a model of `whole` bytes.
     pub(crate) fn measure(&self, effect: &mut RunEffect, whole: u64) {
-        let RunEffect::RoundClosed { kind, members, metrics, .. } = effect else { return };
+        let RunEffect::RoundClosed { kind, members, late, metrics, .. } = effect else { return };
         if members.is_empty() {
             return;
         }
@@ -66,6 +77,7 @@ impl Traffic {
             MemberState::Accepted { update } => update.blob.map(|blob| blob.len),
             _ => None,
         });
+        let blobs = blobs.chain(late.iter().filter_map(|member| Some(member.update.blob?.len)));
         if self.update.is_some() && *kind == TaskKind::Train {
             let (bytes, count) = blobs.fold((0, 0), |(bytes, count), len| (bytes + len, count + 1));
             add(metrics, "update_bytes", bytes, count * whole);
@@ -92,12 +104,14 @@ async fn counted(args: &CoordinatorArgs) -> Result<BTreeMap<ClientId, (u32, u32)
     let (store, JobRun { key, run, .. }) = (&args.surroundings.store, &args.run);
     let mut counted = BTreeMap::new();
     let mut rounds = store.rounds(key, *run).await?;
-    rounds.retain(|round| round.kind == TaskKind::Train && round.state == RoundState::Complete);
-    rounds.sort_by_key(|round| round.round);
+    let goes_on = args.run.spec.hyper.late != Late::Drop;
+    rounds.retain(|round| round.kind == TaskKind::Train && (goes_on || round.state == RoundState::Complete));
+    rounds.sort_by_key(|round| (round.round, round.attempt));
     for round in rounds {
         for member in store.members(key, *run, round.round).await? {
             let task = member.task;
-            if (task.kind, task.attempt, member.state) == (TaskKind::Train, round.attempt, Stored::Accepted) {
+            let of = (task.kind, task.round, task.attempt, member.state);
+            if of == (TaskKind::Train, round.round, round.attempt, Stored::Accepted) {
                 counted.insert(task.client, (round.round, round.attempt));
             }
         }
@@ -113,7 +127,12 @@ mod tests {
 
     fn traffic(error_feedback: bool) -> Traffic {
         let coding = Coding { top_k: None, values: Values::F16 };
-        Traffic { update: Some(UpdateCoding { coding, error_feedback }), sent: None, counted: BTreeMap::new() }
+        Traffic {
+            update: Some(UpdateCoding { coding, error_feedback }),
+            sent: None,
+            counted: BTreeMap::new(),
+            goes_on: false,
+        }
     }
 
     fn closed(round: u32, outcome: RoundOutcome, accepted: &[&str]) -> RunEffect {
@@ -125,7 +144,8 @@ mod tests {
         };
         let members = ["c1", "c2"].map(|client| (client.parse().unwrap(), state(client))).into();
         let (kind, metrics) = (TaskKind::Train, Metrics::default());
-        RunEffect::RoundClosed { round, attempt: 2, kind, outcome, members, metrics, model: None }
+        let (late, goes_on) = (Vec::new(), false);
+        RunEffect::RoundClosed { round, attempt: 2, kind, outcome, members, late, goes_on, metrics, model: None }
     }
 
     fn counted(traffic: &Traffic, client: &str, kind: TaskKind) -> Option<Option<(u32, u32)>> {
@@ -145,6 +165,18 @@ mod tests {
         assert_eq!(counted(&traffic, "c1", TaskKind::Train), Some(Some((1, 2))));
         assert_eq!(counted(&traffic, "c2", TaskKind::Train), Some(Some((3, 2))));
         assert_eq!(counted(&traffic, "c2", TaskKind::Evaluate), None, "nothing is handed in");
+    }
+
+    #[test]
+    fn where_late_updates_count_a_client_is_told_of_its_last_that_was_accepted() {
+        let mut traffic = Traffic { goes_on: true, ..traffic(true) };
+        let job = JobKey::new("default".parse().unwrap(), "j".parse().unwrap());
+        let client = "c1".parse().unwrap();
+        let key = TaskKey { job, run: 1, round: 4, attempt: 2, kind: TaskKind::Train, client };
+        let update = UpdateRef { blob: None, extra: None, metrics: Metrics::default(), weight: 1.0 };
+        traffic.closed(&RunEffect::MemberChanged { key, state: MemberState::Accepted { update } });
+        traffic.closed(&closed(5, RoundOutcome::Complete, &["c1"]));
+        assert_eq!(counted(&traffic, "c1", TaskKind::Train), Some(Some((4, 2))));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct SelectRequest {
     pub spec: Arc<JobSpec>,
     /// How many at most.
     pub count: u32,
+    /// Not these: they have other work for the job.
+    pub except: BTreeSet<ClientId>,
     /// Clients this job has used.
     pub used: BTreeSet<ClientId>,
     /// Decides ties and random selection.

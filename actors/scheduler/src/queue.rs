@@ -23,7 +23,13 @@ impl Scheduler {
             entry.checking = true;
             let (selector, spec) = (self.args.selector.clone(), entry.spec.clone());
             let count = spec.hyper.client_num;
-            let request = SelectRequest { spec: spec.clone(), count, used: BTreeSet::new(), seed: spec.seed };
+            let request = SelectRequest {
+                spec: spec.clone(),
+                count,
+                except: BTreeSet::new(),
+                used: BTreeSet::new(),
+                seed: spec.seed,
+            };
             let question = async move {
                 let answer = selector.ask(ASK, |reply| SelectorMsg::Select { request, reply }).await;
                 verdict(&spec, answer)

@@ -89,8 +89,10 @@ impl Registry {
             untrained_first: spec.untrained_first,
             used: request.used.clone(),
         };
-        let candidates: Vec<Candidate> =
-            self.clients.values().filter(|e| e.linked).map(|e| self.candidate(e)).collect();
+        let candidates: Vec<Candidate> = {
+            let free = |e: &&Entry| e.linked && !request.except.contains(&e.info.client);
+            self.clients.values().filter(free).map(|e| self.candidate(e)).collect()
+        };
         let selection = nsfl_select::select(&wanted, &candidates, request.seed);
         let mut left_out: Vec<(ClientId, String)> =
             selection.left_out.into_iter().map(|left| (left.client, left.reason.to_string())).collect();

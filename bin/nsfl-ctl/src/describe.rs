@@ -188,23 +188,38 @@ fn described_round(round: &RoundDetail) -> String {
         let counts = format!("{} of {} clients", attempt.accepted, attempt.cohort);
         text += &format!("\n{name}  {}{why}  {counts}  {}\n", attempt.state, measured(&attempt.metrics));
         text += &caused(attempt.cause.as_ref(), "  ");
-        let here = |member: &&Member| (member.attempt, member.kind) == (attempt.attempt, attempt.kind);
+        let here = |member: &&Member| {
+            let own = (member.round, member.attempt, member.kind) == (attempt.round, attempt.attempt, attempt.kind);
+            let counted = attempt.state == "complete" && member.counted == Some(attempt.round);
+            own || (counted && member.kind == attempt.kind)
+        };
         let members: Vec<&Member> = round.members.iter().filter(here).collect();
         let row = |member: &&Member| {
             [
                 format!("  {}", member.client),
-                member.state.clone(),
+                standing(member, attempt.round),
+                member.version.to_string(),
+                or_dash(member.staleness),
                 or_dash(member.code.as_ref()),
                 or_dash(Some(member.reason.clone()).filter(|reason| !reason.is_empty())),
                 measured(&member.metrics),
             ]
         };
-        text += &table(["  CLIENT", "STATE", "CODE", "REASON", "METRICS"], members.iter().map(row));
+        text +=
+            &table(["  CLIENT", "STATE", "MODEL", "STALENESS", "CODE", "REASON", "METRICS"], members.iter().map(row));
         for member in members.iter().filter(|member| member.cause.is_some()) {
             text += &format!("  {}:\n{}", member.client, caused(member.cause.as_ref(), "    "));
         }
     }
     text
+}
+
+/// How a member stands, and in which other round its update counts.
+fn standing(member: &Member, round: u32) -> String {
+    match member.counted.filter(|counted| *counted != round) {
+        Some(counted) => format!("{}, in round {counted}", member.state),
+        None => member.state.clone(),
+    }
 }
 
 fn measured(metrics: &Measured) -> String {
@@ -242,9 +257,11 @@ mod tests {
                 "opened": "2026-01-02T03:04:05Z", "closed": null, "cohort": 2, "accepted": 1, "metrics": {"loss": 0.5},
                 "model": null}],
             "members": [
-                {"client": "c1", "attempt": 1, "kind": "train", "state": "accepted", "metrics": {"loss": 0.5},
-                    "reason": "", "at": "2026-01-02T03:04:05Z"},
-                {"client": "c2", "attempt": 1, "kind": "train", "state": "failed", "metrics": {},
+                {"client": "c1", "round": 2, "attempt": 1, "version": 1, "kind": "train", "state": "accepted",
+                    "metrics": {"loss": 0.5}, "reason": "", "at": "2026-01-02T03:04:05Z"},
+                {"client": "c4", "round": 1, "attempt": 1, "version": 0, "kind": "train", "state": "accepted",
+                    "counted": 2, "staleness": 1, "metrics": {"loss": 0.75}, "reason": "", "at": "2026-01-02T03:04:05Z"},
+                {"client": "c2", "round": 2, "attempt": 1, "version": 1, "kind": "train", "state": "failed", "metrics": {},
                     "code": "script-exception", "reason": "ValueError: no data", "at": "2026-01-02T03:04:05Z",
                     "cause": {"exit": "exit code 1", "limit": "memory 512 MB", "worker": 1,
                         "traceback": "Traceback (most recent call last):\n  File \"train.py\", line 3\nValueError: no data\n",
@@ -274,7 +291,7 @@ mod tests {
     #[test]
     fn a_log_is_told_with_its_task_and_moves_no_cursor() {
         let round = round();
-        let text = printed(2, &round.members[1]);
+        let text = printed(2, &round.members[2]);
         assert!(text.starts_with("==> round 2 train, attempt 1, client c2: ValueError: no data (script-exception)\n"));
         assert!(text.contains("epoch 1") && !text.contains('\u{1b}'), "{text}");
     }

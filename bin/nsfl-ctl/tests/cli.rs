@@ -143,9 +143,9 @@ fn a_workspace_with_scripts_and_an_extender_goes_up_whole_and_its_document_names
 
 const DETAIL: &str = r#"{"run":1,"attempts":[{"round":1,"attempt":1,"kind":"train","state":"complete","reason":"",
     "opened":"2026-01-02T03:04:05Z","closed":null,"cohort":2,"accepted":1,"metrics":{},"model":null}],
-    "members":[{"client":"c1","attempt":1,"kind":"train","state":"failed","metrics":{},"code":"script-exit",
+    "members":[{"client":"c1","round":1,"attempt":1,"kind":"train","state":"failed","metrics":{},"code":"script-exit",
     "reason":"exit code 3","at":"2026-01-02T03:04:05Z","cause":{"exit":"exit code 3","log":"no data\nbye"}},
-    {"client":"c2","attempt":1,"kind":"train","state":"accepted","metrics":{},"reason":"","at":"2026-01-02T03:04:05Z"}]}"#;
+    {"client":"c2","round":1,"attempt":1,"kind":"train","state":"accepted","metrics":{},"reason":"","at":"2026-01-02T03:04:05Z"}]}"#;
 
 #[test]
 fn logs_are_those_of_failed_tasks_and_followed_to_the_jobs_end() {

@@ -4,11 +4,11 @@
 use crate::dice::{Dice, NodeLife};
 use crate::oracle::Oracle;
 use async_trait::async_trait;
-use nsfl_aggregate::{FedAvg, MemberFacts, aggregate};
+use nsfl_aggregate::{Aggregation, Member, MemberFacts, Round, aggregate};
 use nsfl_store::{BlobStore, put_bytes};
 use nsfl_task_manager::{Assignment, Trainer};
 use nsfl_tensor::{DType, Layout, WeightsView, check_update, write_delta};
-use nsfl_types::{ClientId, Code, Digest, Metrics, TaskKey, TaskKind};
+use nsfl_types::{ClientId, Code, Digest, JobSpec, Metrics, TaskKey, TaskKind};
 use nsfl_workflow::{Outcome, UpdateRef};
 use std::sync::Arc;
 
@@ -58,14 +58,26 @@ pub fn update(base: &[u8], key: &TaskKey) -> Vec<u8> {
     delta
 }
 
-/// The model that these members make of the base, undisturbed.
-pub fn expected(base: &[u8], members: &[TaskKey]) -> Vec<u8> {
-    let updates: Vec<Vec<u8>> = members.iter().map(|key| update(base, key)).collect();
+/// One whose update is counted: its task, the model it began with, how many were made since.
+pub struct Counted {
+    pub task: TaskKey,
+    pub base: Vec<u8>,
+    pub staleness: u32,
+}
+
+/// The model that these members make of the base by the job's rule, undisturbed.
+pub fn expected(spec: &JobSpec, base: &[u8], members: &[Counted]) -> Vec<u8> {
+    let updates: Vec<Vec<u8>> = members.iter().map(|member| update(&member.base, &member.task)).collect();
     let base = WeightsView::parse(base).unwrap();
     let views: Vec<WeightsView<'_>> = updates.iter().map(|update| WeightsView::parse(update).unwrap()).collect();
-    let facts = |view: &WeightsView<'_>| MemberFacts { weight: 1.0, facts: check_update(base.layout(), view).unwrap() };
-    let facts: Vec<MemberFacts> = views.iter().map(facts).collect();
-    let plan = FedAvg::default().plan(base.layout(), &facts).unwrap();
+    let known = members.iter().zip(&views).map(|(member, view)| Member {
+        id: member.task.to_string(),
+        facts: MemberFacts { weight: 1.0, facts: check_update(base.layout(), view).unwrap() },
+        numbers: Metrics([("staleness".to_owned(), f64::from(member.staleness))].into()),
+    });
+    let known: Vec<Member> = known.collect();
+    let round = Round { model: base.layout(), members: &known, clients: CLIENTS, seed: 0 };
+    let plan = Aggregation::of_job(spec).unwrap().plan(&round, None).unwrap();
     let mut next = Vec::new();
     let write = |bytes: &[u8]| {
         next.extend_from_slice(bytes);

@@ -1,17 +1,18 @@
 //! What must hold whatever happens, checked as it happens: at each commit, each frame, each task record, each training.
 
-use crate::learning::{counted, expected, initial, number};
+use crate::learning::{Counted, counted, expected, initial, number};
 use crate::net::Way;
 use crate::trace::Trace;
 use futures_util::FutureExt as _;
 use nsfl_messages::wire::{self, EXPORT_REGISTRY, EXPORT_TASKS, RegistryReport, TaskCommand, TaskReport};
 use nsfl_store::memory::{MemoryBlobStore, MemoryJobStore, MemoryTaskStore};
 use nsfl_store::{
-    BlobStore, Change, JobStore, MemberState, RoundRecord, RoundState, RunRecord, StoreError, TaskRecord, TaskStore,
+    BlobStore, Change, JobStore, MemberRecord, MemberState, RoundRecord, RoundState, RunRecord, StoreError, TaskRecord,
+    TaskStore,
 };
 use nsfl_transport::proto::Frame;
 use nsfl_transport::proto::frame::Body;
-use nsfl_types::{Digest, JobKey, TaskKey, TaskKind};
+use nsfl_types::{Digest, JobKey, JobSpec, Late, TaskKey, TaskKind};
 use nsfl_workflow::{Outcome, TaskMachine, TaskPhase};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -35,7 +36,9 @@ struct Ledger {
     /// The round and attempt opened last.
     opened: BTreeMap<(JobKey, u32), (u32, bool, u32)>,
     /// Completed train rounds with their models.
-    models: BTreeMap<(JobKey, u32), Vec<Digest>>,
+    models: BTreeMap<(JobKey, u32), Vec<Vec<u8>>>,
+    /// Tasks whose updates are in a model.
+    counted: BTreeSet<TaskKey>,
     /// Disk errors and killed actors at the server.
     troubles: u32,
     /// How much had gone wrong when a job committed something last.
@@ -153,31 +156,52 @@ impl Oracle {
         let Some(model) = model else {
             return self.0.trace.violated(format_args!("round {round} of {job} is complete without a model"));
         };
-        let base = done.last().map_or_else(initial, |digest| self.bytes(*digest));
+        let document = now(self.0.jobs.job(job)).unwrap().unwrap().document;
+        let (_, spec) = JobSpec::parse(document.as_bytes()).unwrap();
+        let most = match (spec.hyper.late, spec.aggregator.params.get("max_staleness")) {
+            (Late::Stale { max_staleness }, _) => u64::from(max_staleness),
+            (_, Some(most)) => most.as_u64().unwrap(),
+            _ => 0,
+        };
+        let version = |n: u32| if n == 0 { initial() } else { done.get(n as usize - 1).cloned().unwrap_or_default() };
         let members = now(self.0.jobs.members(job, *run, *round)).unwrap_or_default();
-        let of = |key: &TaskKey| key.attempt == *attempt && key.kind == TaskKind::Train;
-        let accepted = members.iter().filter(|m| of(&m.task) && m.state == MemberState::Accepted);
-        let accepted: Vec<TaskKey> = accepted.map(|m| m.task.clone()).collect();
-        let next = self.bytes(model.digest);
-        let who = counted(&base, &next, accepted.len());
-        let should: Vec<usize> = accepted.iter().map(|key| number(&key.client)).collect();
-        self.check(
-            who.as_ref() == Some(&should),
-            format_args!("round {round} of {job}: accepted are {should:?}, its sum counts {who:?}"),
-        );
-        let right = Digest::of(&expected(&base, &accepted)) == model.digest;
-        self.check(right, format_args!("round {round} of {job}: another model than undisturbed with {should:?}"));
+        let of = |m: &MemberRecord| {
+            let own = spec.hyper.late == Late::Drop && (m.task.round, m.task.attempt) == (*round, *attempt);
+            m.task.kind == TaskKind::Train && (own || m.counted == Some(*round))
+        };
+        let accepted = members.iter().filter(|m| of(m) && m.state == MemberState::Accepted);
+        let counts: Vec<Counted> = accepted
+            .map(|m| Counted { task: m.task.clone(), base: version(m.task.round - 1), staleness: round - m.task.round })
+            .collect();
+        let names: Vec<String> = counts.iter().map(|member| member.task.to_string()).collect();
+        let stale = counts.iter().any(|member| u64::from(member.staleness) > most);
+        self.check(!stale, format_args!("round {round} of {job} counts updates staler than {most}: {names:?}"));
+        let (base, next) = (version(round - 1), self.bytes(model.digest));
+        if spec.hyper.late == Late::Drop {
+            let who = counted(&base, &next, counts.len());
+            let should: Vec<usize> = counts.iter().map(|member| number(&member.task.client)).collect();
+            self.check(
+                who.as_ref() == Some(&should),
+                format_args!("round {round} of {job}: accepted are {should:?}, its sum counts {who:?}"),
+            );
+        }
+        let right = Digest::of(&expected(&spec, &base, &counts)) == model.digest;
+        self.check(right, format_args!("round {round} of {job}: another model than undisturbed with {names:?}"));
         let mut ledger = self.0.ledger.lock().unwrap();
         let lost = ledger.acked.iter().find(|key| {
-            (&key.job, key.run, key.round) == (job, *run, *round)
-                && of(key)
-                && !accepted.contains(key)
+            (&key.job, key.run, key.round, key.attempt) == (job, *run, *round, *attempt)
+                && key.kind == TaskKind::Train
+                && !counts.iter().any(|member| member.task == **key)
                 && ledger.answered.get(key) == Some(&MemberState::Accepted)
         });
-        let lost = lost.cloned();
-        ledger.models.entry((job.clone(), *run)).or_default().push(model.digest);
+        // of other jobs it may count later
+        let lost = lost.cloned().filter(|_| spec.hyper.late == Late::Drop);
+        let twice = counts.iter().find(|member| !ledger.counted.insert(member.task.clone()));
+        let twice = twice.map(|member| member.task.clone());
+        ledger.models.entry((job.clone(), *run)).or_default().push(next);
         drop(ledger);
         self.check(lost.is_none(), format_args!("{lost:?} was acknowledged and is in no sum"));
+        self.check(twice.is_none(), format_args!("{twice:?} is in two sums"));
     }
 
     fn bytes(&self, digest: Digest) -> Vec<u8> {
@@ -305,6 +329,22 @@ impl Oracle {
                     self.check(there, format_args!("{owner} needs blob {} and it has gone", short(blob.digest)));
                 }
             }
+        }
+    }
+
+    /// When all jobs are finished: what was accepted of the last run of one whose late updates count is in a model.
+    pub fn all_is_counted(&self) {
+        for job in now(self.0.jobs.jobs()).unwrap_or_default() {
+            let (_, spec) = JobSpec::parse(job.document.as_bytes()).unwrap();
+            let runs = (1..).take_while(|run| matches!(now(self.0.jobs.run(&job.key, *run)), Ok(Some(_)))).count();
+            let ledger = self.0.ledger.lock().unwrap();
+            let of = |key: &TaskKey| key.job == job.key && key.run as usize == runs && key.kind == TaskKind::Train;
+            let accepted = ledger.answered.iter().filter(|(key, s)| of(key) && **s == MemberState::Accepted);
+            let lost: Vec<String> =
+                accepted.filter(|(key, _)| !ledger.counted.contains(key)).map(|(key, _)| key.to_string()).collect();
+            drop(ledger);
+            let holds = lost.is_empty() || spec.hyper.late == Late::Drop;
+            self.check(holds, format_args!("{lost:?} were accepted and are in no model"));
         }
     }
 

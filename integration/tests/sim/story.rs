@@ -61,13 +61,20 @@ impl Story {
         world.failing = if dice.per_mille(300) { 60 } else { 0 };
         let jobs = (0..1 + usize::from(dice.per_mille(300))).map(|n| {
             let wanted = dice.between(1, clients as u64);
+            let late = [json!("drop"), json!("stale"), json!("buffer")][dice.index(3)].clone();
+            let k = dice.between(1, wanted);
+            let aggregator = match late.as_str() {
+                Some("buffer") => json!({"name": "fedbuff", "params": {"k": k, "max_staleness": dice.between(1, 4)}}),
+                _ => json!({"name": "fedavg"}),
+            };
             let document = json!({
                 "id": format!("j{n}"), "runtime": "builtin", "task_entry": "echo", "model_path": "m.safetensors", "output": "out",
                 "hyper_parameters": {
                     "max_round_num": dice.between(1, 3), "client_num": wanted, "threshold_client_num": dice.between(1, wanted),
                     "evaluate_interval": dice.between(0, 2), "save_interval": dice.between(0, 2),
-                    "round_timeout": 20, "close_at_threshold": dice.per_mille(200),
+                    "round_timeout": 20, "close_at_threshold": dice.per_mille(200), "late": late,
                 },
+                "aggregator": aggregator,
                 "redundancy": if dice.per_mille(300) { 1.5 } else { 1.0 },
                 "parameters": {"seed": seed},
             });
@@ -266,6 +273,9 @@ impl Story {
         }
         let states: Vec<_> = self.jobs.iter().map(|(key, _)| self.state(key)).collect();
         self.world.trace.check(finished, format_args!("jobs do not finish: {states:?}"));
+        if finished {
+            self.world.oracle.all_is_counted();
+        }
         let until = tokio::time::Instant::now() + MUST_REST;
         while finished && !self.world.oracle.is_at_rest() && tokio::time::Instant::now() < until {
             tokio::time::sleep(STEP).await;

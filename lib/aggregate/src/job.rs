@@ -1,14 +1,15 @@
 //! The aggregation that a job asks for: one reading of its document for all who need it, at submit and in every round.
 
-use crate::{AggregateError, Aggregation};
-use nsfl_types::{AggregatorSpec, Code, JobError, JobSpec, OptimizerSpec};
+use crate::{AggregateError, Aggregation, Lateness};
+use nsfl_types::{AggregatorSpec, Code, JobError, JobSpec, Late, OptimizerSpec};
 
 impl Aggregation {
     /// Of a checked job. A job with the optimizer `scaffold` or `feddyn` is aggregated by the rule of that name; its `aggregator`
     /// names it or is left out.
     ///
     /// # Errors
-    /// The first field that cannot be accepted: the rule, a parameter, or a number of clients that the rule does not work with.
+    /// The first field that cannot be accepted: the rule, a parameter, a number of clients that the rule does not work with, or
+    /// what is to become of late updates and is not what the rule is for.
     pub fn of_job(spec: &JobSpec) -> Result<Self, JobError> {
         let AggregatorSpec { name, params } = &spec.aggregator;
         let controls = spec.optimizer.as_ref().is_some_and(OptimizerSpec::is_scaffold);
@@ -31,6 +32,10 @@ impl Aggregation {
                 _ => Self::parse(name, params, spec.hyper.learning_rate),
             },
         }?;
+        if let Some(k) = aggregation.check_late(spec)? {
+            aggregation.check_members(k).map_err(|e| bad("aggregator.params.k", &e.to_string()))?;
+            return Ok(aggregation);
+        }
         let client_num = spec.hyper.client_num;
         let numbers = [
             ("hyper_parameters.client_num", client_num),
@@ -77,6 +82,56 @@ impl Aggregation {
             return refused(&format!("aggregator '{}'", self.rule().name()));
         }
         if self.has_pre() { refused("aggregator.params.pre") } else { Ok(()) }
+    }
+
+    /// K and the largest staleness, of a rule that makes a model of K updates to any.
+    #[must_use]
+    pub fn buffer(&self) -> Option<(usize, Option<usize>)> {
+        match self.rule().lateness() {
+            Lateness::Buffered { k, max_staleness } => Some((k, max_staleness)),
+            _ => None,
+        }
+    }
+
+    /// Whether the rule takes late updates as the job has it; K when it makes a model of each K.
+    fn check_late(&self, spec: &JobSpec) -> Result<Option<usize>, JobError> {
+        const LATE: &str = "hyper_parameters.late";
+        let (rule, lateness) = (self.rule().name(), self.rule().lateness());
+        match (spec.hyper.late, lateness) {
+            (Late::Drop, _) => Ok(None),
+            (Late::Stale { .. }, Lateness::Weighed) if self.mixes() => Err(bad(
+                LATE,
+                "'stale' weighs each update, and a pre-aggregator mixes them; allowed: arc and clipping in aggregator.params.pre",
+            )),
+            (Late::Stale { .. }, Lateness::Weighed) => Ok(None),
+            (Late::Stale { .. }, _) => {
+                let problem = format!(
+                    "'stale' goes with fedavg, fedavgm, fedadagrad, fedyogi and fedadam; {rule} does not weigh updates by \
+                     their staleness beside those of its round"
+                );
+                Err(bad(LATE, &problem))
+            }
+            (Late::Buffer, Lateness::Buffered { k, .. }) => {
+                let at_once = spec.redundancy.cohort(spec.hyper.client_num) as usize;
+                let named = spec.clients.len();
+                let too_few = |n: usize, who: &str| {
+                    let problem =
+                        format!("is {k}; {who} {n}, each hands in one update to each model: 1 to {n} is allowed");
+                    bad("aggregator.params.k", &problem)
+                };
+                if k > at_once {
+                    return Err(too_few(at_once, "clients at work at once (client_num × redundancy) are"));
+                }
+                if named > 0 && k > named {
+                    return Err(too_few(named, "clients named are"));
+                }
+                Ok(Some(k))
+            }
+            (Late::Buffer, _) => {
+                let problem = format!("'buffer' goes with aggregator fedbuff, not with {rule}");
+                Err(bad(LATE, &problem))
+            }
+        }
     }
 }
 
@@ -176,6 +231,47 @@ mod tests {
             [all(json!({})), json!({"name": "fedadam"}), json!({"name": "feddyn"}), json!({"name": "qfedavg"})]
         {
             assert!(Aggregation::of_job(&job(&of(aggregator, json!({"top_k": 0.1, "values": "qsgd4"})))).is_ok());
+        }
+    }
+
+    #[test]
+    fn late_updates_go_with_rules_that_weigh_them_and_a_buffer_no_larger_than_those_at_work() {
+        let hyper = |late: &str, client_num: u32| json!({"client_num": client_num, "late": late});
+        let with =
+            |late: &str, n, aggregator: Value| json!({"hyper_parameters": hyper(late, n), "aggregator": aggregator});
+        let fedbuff = |k: u32| json!({"name": "fedbuff", "params": {"k": k}});
+        for fields in [
+            with("stale", 3, json!({"name": "fedavg", "params": {"uniform": true}})),
+            with("stale", 3, json!({"name": "fedyogi", "params": {"pre": [{"name": "clipping", "max_norm": 1.0}]}})),
+            with("buffer", 3, fedbuff(3)),
+            with("drop", 3, fedbuff(3)),
+        ] {
+            Aggregation::of_job(&job(&fields)).unwrap();
+        }
+        let mut redundant = with("buffer", 4, fedbuff(6));
+        redundant["redundancy"] = json!(1.5);
+        assert_eq!(Aggregation::of_job(&job(&redundant)).unwrap().buffer(), Some((6, None)));
+        let mut few = with("buffer", 3, fedbuff(3));
+        few["clients"] = json!(["a", "b"]);
+        let mut scaffold = with("stale", 3, json!({"name": "scaffold"}));
+        scaffold["optimizer"] = json!({"name": "scaffold"});
+        for (fields, field, says) in [
+            (with("stale", 3, json!({"name": "median"})), "hyper_parameters.late", "median does not weigh"),
+            (with("stale", 3, json!({"name": "feddyn"})), "hyper_parameters.late", "feddyn does not weigh"),
+            (scaffold, "hyper_parameters.late", "scaffold does not weigh"),
+            (with("stale", 3, fedbuff(9)), "hyper_parameters.late", "fedavg, fedavgm"),
+            (
+                with("stale", 9, json!({"name": "fedavg", "params": {"pre": [{"name": "nnm", "f": 0}]}})),
+                "hyper_parameters.late",
+                "mixes",
+            ),
+            (with("buffer", 3, json!({"name": "fedavg"})), "hyper_parameters.late", "aggregator fedbuff"),
+            (with("buffer", 3, fedbuff(4)), "aggregator.params.k", "1 to 3 is allowed"),
+            (few, "aggregator.params.k", "1 to 2 is allowed"),
+        ] {
+            let (found, problem) = refused(&fields);
+            assert_eq!(found, field, "{problem}");
+            assert!(problem.contains(says), "{problem}");
         }
     }
 

@@ -58,7 +58,7 @@ pub use rule::lora::{Lora, Variant};
 pub use rule::mean::Mean;
 pub use rule::qfedavg::QFedAvg;
 pub use rule::scaffold::{CONTROL_PREFIX, is_control, with_controls, without_controls};
-pub use rule::{Combine, Inputs, Product, Rule, Treat};
+pub use rule::{Combine, Inputs, Lateness, Product, Rule, Treat, staleness_weight};
 pub use server::{Adaptive, Server};
 pub use simple::{FedAvg, Scaffold};
 pub use state::Slot;

@@ -76,6 +76,11 @@ pub trait Rule: fmt::Debug + Send + Sync {
         None
     }
 
+    /// How it takes updates to an older model than the one it makes the next of.
+    fn lateness(&self) -> Lateness {
+        Lateness::None
+    }
+
     /// Whether it works with so many members.
     ///
     /// # Errors
@@ -97,6 +102,28 @@ pub trait Rule: fmt::Debug + Send + Sync {
     /// # Errors
     /// Members it cannot work with.
     fn combine(&self, inputs: &Inputs<'_>) -> Result<Combine, AggregateError>;
+}
+
+/// How a rule takes updates to an older model, whose staleness it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lateness {
+    /// Not at all.
+    None,
+    /// Each counts for less by its staleness, beside those to the newest model.
+    Weighed,
+    /// It makes a model of so many updates, whatever models they are to.
+    Buffered {
+        /// K.
+        k: usize,
+        /// Largest staleness it takes.
+        max_staleness: Option<usize>,
+    },
+}
+
+/// What an update of staleness s counts: 1/√(1+s) (Nguyen et al. 2022, arXiv 2106.06639).
+#[must_use]
+pub fn staleness_weight(staleness: f64) -> f64 {
+    1.0 / (1.0 + staleness).sqrt()
 }
 
 /// What a rule is told of a round: of each member, in canonical order. After a pre-aggregator that mixes members, of each

@@ -100,6 +100,21 @@ fn qfedavg_is_its_formula() {
 }
 
 #[test]
+fn a_mean_weighs_an_update_to_an_older_model_by_its_staleness() {
+    // 30 samples to this model, 40 to the one three before: (30·1 + 40·½·4) / (30 + 40·½)
+    let member = |(i, staleness, weight, delta): (usize, u32, f64, f64)| One {
+        numbers: json!({"staleness": staleness}),
+        weight,
+        ..one(i, w(&[delta]))
+    };
+    let members = [(0, 0, 30.0, 1.0), (1, 3, 40.0, 4.0)].map(member);
+    let of = |params: Value| run(&rule("fedavg", &params), &w(&[0.5]), None, &members, With::default());
+    assert_close(&values(&of(json!({})).unwrap().model, "w"), &[0.5 + 110.0 / 50.0], 1e-12);
+    // equal but for the staleness: (1 + ½·4) / 1½
+    assert_close(&values(&of(json!({"uniform": true})).unwrap().model, "w"), &[2.5], 1e-12);
+}
+
+#[test]
 fn fedbuff_divides_by_k_and_weighs_by_staleness() {
     let members = [0.0, 3.0].map(|s| One { numbers: json!({"staleness": s}), ..one(s as usize, w(&[1.0])) });
     let of = |params: Value| run(&rule("fedbuff", &params), &w(&[0.0]), None, &members, With::default());

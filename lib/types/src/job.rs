@@ -2,6 +2,7 @@
 
 mod compression;
 mod document;
+mod late;
 mod optimizer;
 mod scripts;
 mod spec;
@@ -9,6 +10,7 @@ mod state;
 
 pub use compression::{Bits, Bucket, Coding, CompressionSpec, Norm, Share, UpdateCoding, Values};
 pub use document::{AggregatorDocument, HyperDocument, JobDocument, OneOrMany, ResourceDocument};
+pub use late::Late;
 pub use optimizer::{OptimizerSpec, PrivateSpec};
 pub use scripts::{ExtenderDocument, ExtenderSpec, ScriptsDocument, ScriptsSpec};
 pub use spec::{

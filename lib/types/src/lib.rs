@@ -17,9 +17,9 @@ pub use code::{Code, Refusal};
 pub use id::{ClientId, IdError, JobId, JobKey, Namespace};
 pub use job::{
     AggregatorDocument, AggregatorSpec, Bits, Bucket, Coding, CompressionSpec, ExtenderDocument, ExtenderSpec,
-    HyperDocument, HyperParameters, JobDocument, JobError, JobSpec, JobState, JobStatus, ModelSource, Norm, OneOrMany,
-    OptimizerSpec, PrivateSpec, Quorum, Redundancy, Resource, ResourceDocument, Runtime, ScriptsDocument, ScriptsSpec,
-    Share, UpdateCoding, Values,
+    HyperDocument, HyperParameters, JobDocument, JobError, JobSpec, JobState, JobStatus, Late, ModelSource, Norm,
+    OneOrMany, OptimizerSpec, PrivateSpec, Quorum, Redundancy, Resource, ResourceDocument, Runtime, ScriptsDocument,
+    ScriptsSpec, Share, UpdateCoding, Values,
 };
 pub use metrics::Metrics;
 pub use task::{TaskKey, TaskKind, seed_for};

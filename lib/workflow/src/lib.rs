@@ -12,9 +12,10 @@ mod snapshot;
 mod task;
 
 pub use job::{JobEffect, JobInput, JobMachine, NotAllowed, Operation, allowed};
-pub use round::{MemberState, RoundId, RoundInput, RoundMachine, RoundOutcome, RoundRules, UpdateRef};
+pub use round::{Begun, MemberState, RoundId, RoundInput, RoundMachine, RoundOutcome, RoundRules, UpdateRef};
 pub use run::{
-    Evaluated, Member, Needs, Packages, RetryPolicy, RunEffect, RunInput, RunMachine, RunPhase, RunPlan, RunView,
+    Evaluated, LatePolicy, Member, Needs, Packages, RetryPolicy, RoundPolicy, RunEffect, RunInput, RunMachine,
+    RunPhase, RunPlan, RunView,
 };
 pub use snapshot::SnapshotError;
 pub use task::{Outcome, Report, TaskEffect, TaskInput, TaskMachine, TaskOrder, TaskPhase};

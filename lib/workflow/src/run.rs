@@ -1,8 +1,10 @@
 //! One run of a job as its coordinator drives it: model, rounds, evaluation, checkpoints, end. It owns the round
 //! that was opened last. It neither sends nor sums anything itself.
 
+mod late;
 mod message;
 mod plan;
+mod policy;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -10,13 +12,16 @@ mod view;
 
 pub use message::{Member, Needs, Packages, RunEffect, RunInput};
 pub use plan::{RetryPolicy, RunPlan};
+pub use policy::{LatePolicy, RoundPolicy};
 pub use view::RunView;
 
-use crate::round::{RoundInput, RoundMachine};
+use crate::round::{Carried, RoundId, RoundInput, RoundMachine};
 use crate::snapshot::{self, SnapshotError};
+use late::Asking;
 use message::{Broadcast, Extension, RuleState};
 use nsfl_types::{BlobRef, ClientId, Code, TaskKey, TaskKind, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What a run is doing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,6 +83,15 @@ pub struct RunMachine {
     rule_state: RuleState,
     /// The round opened last. It is kept when it is over, to answer those who ask again.
     opened: Option<RoundMachine>,
+    /// What goes on between two train rounds.
+    #[serde(default, skip_serializing_if = "Carried::is_empty")]
+    carried: Carried,
+    /// Models before the newest that tasks under way may have begun with.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    bases: BTreeSet<BlobRef>,
+    /// Whether more clients are asked for while a step is open.
+    #[serde(default, skip_serializing_if = "Asking::is_idle")]
+    asking: Asking,
 }
 
 impl RunMachine {
@@ -98,6 +112,9 @@ impl RunMachine {
             extension: None,
             rule_state: RuleState::default(),
             opened: None,
+            carried: Carried::default(),
+            bases: BTreeSet::new(),
+            asking: Asking::default(),
         }
     }
 
@@ -105,8 +122,8 @@ impl RunMachine {
     pub fn handle(&mut self, now: Timestamp, input: RunInput, effects: &mut Vec<RunEffect>) {
         self.pass_time(now, effects);
         match input {
-            RunInput::Begin { initial } => self.begin(initial, effects),
-            RunInput::ModelReady { model } => self.model_ready(model, effects),
+            RunInput::Begin { initial } => self.begin(now, initial, effects),
+            RunInput::ModelReady { model } => self.model_ready(now, model, effects),
             RunInput::Packed { packages } if self.phase == RunPhase::Initialising => self.packages = packages,
             RunInput::ModelFailed { code, reason } if self.phase == RunPhase::Initialising => {
                 self.not_begun(now, code, format!("no initial model: {reason}"), effects);
@@ -128,16 +145,23 @@ impl RunMachine {
             }
             RunInput::CohortSelected { round, attempt, kind, clients } => {
                 if self.is_selecting(round, attempt, kind) {
-                    self.open_round(now, clients, effects);
+                    let why = format!("{} clients were selected", clients.iter().collect::<BTreeSet<_>>().len());
+                    self.open_round(now, clients, &why, effects);
+                } else if self.is_asking(round, attempt, kind) {
+                    self.join(now, clients, effects);
                 }
             }
             RunInput::NoCohort { round, attempt, kind, reason } => {
                 if self.is_selecting(round, attempt, kind) {
-                    self.no_cohort(now, reason, effects);
+                    self.nobody_selected(now, reason, effects);
+                } else if self.is_asking(round, attempt, kind) {
+                    self.join(now, Vec::new(), effects);
                 }
             }
             RunInput::TaskStarted { key } => {
-                if self.knows(&key) {
+                if self.carries(&key) {
+                    self.carried_started(&key.client, effects);
+                } else if self.knows(&key) {
                     self.in_round(now, RoundInput::Started { client: key.client }, effects);
                 }
             }
@@ -153,8 +177,9 @@ impl RunMachine {
             RunInput::ClientReported { client, tasks } => {
                 self.reconcile(&client, &tasks, effects);
                 if matches!(self.phase, RunPhase::Pausing { for_clients: true, .. }) {
-                    self.try_again(effects);
+                    self.try_again(now, effects);
                 }
+                self.ask_at_once(effects);
             }
             RunInput::Extended { round, attempt, parameters, metrics } => {
                 if self.is_aggregating(round, attempt) {
@@ -169,7 +194,7 @@ impl RunMachine {
             }
             RunInput::Aggregated { round, attempt, model } => {
                 if self.is_aggregating(round, attempt) {
-                    self.aggregated(model, effects);
+                    self.aggregated(now, model, effects);
                 }
             }
             RunInput::AggregateFailed { round, attempt, code, reason } => {
@@ -179,7 +204,7 @@ impl RunMachine {
             }
             RunInput::CheckpointSaved { round } => {
                 if self.is_saving(round) {
-                    self.round_done(effects);
+                    self.round_done(now, effects);
                 }
             }
             RunInput::CheckpointFailed { round, code, reason } => {
@@ -194,12 +219,13 @@ impl RunMachine {
     /// When it wants a `Tick`.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        match &self.phase {
+        let own = match &self.phase {
             RunPhase::Pausing { until, .. } => Some(*until),
             RunPhase::Collecting => self.opened.as_ref().and_then(RoundMachine::deadline),
             RunPhase::Aggregating { retry_at, .. } | RunPhase::Saving { retry_at, .. } => *retry_at,
             _ => None,
-        }
+        };
+        [own, self.carried_deadline(), self.asking.again_at()].into_iter().flatten().min()
     }
 
     /// After a restart: what is still owed, to clients first. The clients of an open round have its whole time again: how
@@ -213,8 +239,11 @@ impl RunMachine {
             _ => {}
         }
         if let Some(round) = &mut self.opened {
-            round.resume(now.plus_ms(self.plan.round_timeout_ms), effects);
+            let RoundPolicy { round_timeout_ms, .. } = self.plan.rounds;
+            let until = now.plus_ms(self.plan.rounds.task_timeout_ms());
+            round.resume(now.plus_ms(round_timeout_ms), until, effects);
         }
+        self.resume_carried(now, effects);
         effects.extend(self.pending_step());
     }
 
@@ -264,10 +293,12 @@ impl RunMachine {
         }
         let collects = matches!(self.phase, RunPhase::Collecting | RunPhase::Aggregating { .. });
         let round = self.current_round().filter(|round| collects && round.id().kind == TaskKind::Train);
-        let accepted = round.into_iter().flat_map(RoundMachine::accepted);
+        let accepted = round.into_iter().flat_map(|round| blobs(round.id(), round.accepted()));
+        let carried = blobs(&self.train_id(), self.carried.updates.clone());
         Needs {
             model: self.model,
-            updates: accepted.flat_map(|member| [member.update.blob, member.update.extra]).flatten().collect(),
+            bases: self.bases.iter().copied().collect(),
+            updates: accepted.chain(carried).collect(),
             packages: [self.packages.scripts, self.packages.extender].into_iter().flatten().collect(),
             inputs: self.broadcast.as_ref().and_then(|broadcast| broadcast.inputs),
             state: self.rule_state.current,
@@ -327,7 +358,17 @@ impl RunMachine {
     }
 
     fn knows(&self, key: &TaskKey) -> bool {
-        self.opened.as_ref().is_some_and(|opened| opened.id().has(key))
+        self.opened.as_ref().is_some_and(|opened| opened.knows(key))
+    }
+
+    /// The model that the task starts from, if its answer is waited for.
+    #[must_use]
+    pub fn awaited_base(&self, key: &TaskKey) -> Option<BlobRef> {
+        if self.carries(key) {
+            return self.carried.tasks.get(&key.client).map(|sent| sent.begun.base);
+        }
+        let round = self.opened.as_ref().filter(|round| round.knows(key) && round.awaits(&key.client))?;
+        Some(round.base_of(&key.client))
     }
 
     /// Hands a client's word to the round it belongs to; refuses it when that round is gone or never was.
@@ -338,9 +379,14 @@ impl RunMachine {
         effects: &mut Vec<RunEffect>,
         input: impl FnOnce(ClientId) -> RoundInput,
     ) {
+        if let Some(member) = self.late_update(&key) {
+            return answer_again(key, &member, &input(member.client.clone()), effects);
+        }
+        if self.carries(&key) {
+            return self.carried_answered(key.client.clone(), input(key.client), effects);
+        }
         if self.knows(&key) {
-            self.in_round(now, input(key.client), effects);
-            return;
+            return self.in_round(now, input(key.client), effects);
         }
         let ours = key.job == self.plan.job && key.run == self.plan.run;
         let (code, reason) = match ours && (key.round, key.kind, key.attempt) < (self.round, self.kind, self.attempt) {
@@ -353,19 +399,46 @@ impl RunMachine {
     /// Brings a client that came back up to date: what it owes, what it need not keep. A task it has is sent too: what
     /// the way there granted it may be gone, and it says again how it stands.
     fn reconcile(&self, client: &ClientId, tasks: &[TaskKey], effects: &mut Vec<RunEffect>) {
+        let carried = self.carried.tasks.get(client).map(|sent| sent.begun.key(&self.train_id(), client));
         let opened = self.opened.as_ref();
-        let owed = opened.filter(|round| round.awaits(client));
-        if let Some(round) = owed {
-            let key = round.id().task(client);
-            effects.push(RunEffect::SendTask { key, base: round.base() });
-        }
-        for key in tasks.iter().filter(|key| key.job == self.plan.job && key.client == *client) {
-            let round = opened.filter(|round| round.id().has(key));
-            match round.and_then(|round| round.members().get(client)) {
-                Some(_) if owed.is_some() => {}
-                Some(crate::MemberState::Accepted { .. }) => effects.push(RunEffect::AckUpdate { key: key.clone() }),
-                _ => effects.push(RunEffect::CancelTask { key: key.clone() }),
+        let owed: Vec<TaskKey> =
+            carried.into_iter().chain(opened.filter(|r| r.awaits(client)).map(|r| r.key(client))).collect();
+        for key in &owed {
+            if let Some(base) = self.awaited_base(key) {
+                effects.push(RunEffect::SendTask { key: key.clone(), base });
             }
         }
+        for key in tasks.iter().filter(|key| key.job == self.plan.job && key.client == *client && !owed.contains(key)) {
+            let state = opened.filter(|round| round.knows(key)).and_then(|round| round.members().get(client));
+            let is_accepted = matches!(state, Some(crate::MemberState::Accepted { .. }));
+            effects.push(match is_accepted || self.late_update(key).is_some() {
+                true => RunEffect::AckUpdate { key: key.clone() },
+                false => RunEffect::CancelTask { key: key.clone() },
+            });
+        }
     }
+}
+
+/// What updates consist of, with their tasks.
+fn blobs(round: &RoundId, members: Vec<Member>) -> impl Iterator<Item = (TaskKey, BlobRef)> + use<> {
+    let round = round.clone();
+    members.into_iter().flat_map(move |member| {
+        let task = member.task(&round);
+        let blobs = [member.update.blob, member.update.extra].into_iter().flatten();
+        blobs.map(move |blob| (task.clone(), blob)).collect::<Vec<_>>()
+    })
+}
+
+/// A word on a task whose update was accepted before.
+fn answer_again(key: TaskKey, known: &Member, input: &RoundInput, effects: &mut Vec<RunEffect>) {
+    effects.push(match input {
+        RoundInput::Stored { update, .. } if update.blob != known.update.blob => {
+            let reason = "another update was accepted".to_owned();
+            RunEffect::RefuseUpdate { key, code: Code::Stale, reason }
+        }
+        RoundInput::Refused { code, reason, .. } => {
+            RunEffect::RefuseUpdate { key, code: *code, reason: reason.clone() }
+        }
+        _ => RunEffect::AckUpdate { key },
+    });
 }

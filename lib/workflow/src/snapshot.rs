@@ -4,8 +4,9 @@ use nsfl_types::Code;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The version written, and the only one read.
-const VERSION: u32 = 1;
+/// The version written. Version 1, which is read too, knows no tasks that outlive their round.
+const VERSION: u32 = 2;
+const OLDEST: u32 = 1;
 
 /// Why a snapshot was not restored.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +21,7 @@ pub enum SnapshotError {
         source: serde_json::Error,
     },
     /// Written by another version of this program.
-    #[error("the snapshot of a {machine} has version {found}; this program reads version {VERSION}")]
+    #[error("the snapshot of a {machine} has version {found}; this program reads versions {OLDEST} to {VERSION}")]
     UnknownVersion {
         /// Which machine was to be restored.
         machine: &'static str,
@@ -62,7 +63,7 @@ pub(crate) fn encode<T: Serialize>(machine: &T) -> Vec<u8> {
 pub(crate) fn decode<T: DeserializeOwned>(machine: &'static str, bytes: &[u8]) -> Result<T, SnapshotError> {
     let unreadable = |source| SnapshotError::Unreadable { machine, source };
     let Header { version } = serde_json::from_slice(bytes).map_err(unreadable)?;
-    if version != VERSION {
+    if !(OLDEST..=VERSION).contains(&version) {
         return Err(SnapshotError::UnknownVersion { machine, found: version });
     }
     Ok(serde_json::from_slice::<Envelope<T>>(bytes).map_err(unreadable)?.machine)
@@ -75,7 +76,7 @@ mod tests {
     #[test]
     fn a_snapshot_of_an_unknown_version_is_refused_by_its_number() {
         let error = decode::<u32>("job machine", br#"{"version":9,"machine":{"whatever":1}}"#).unwrap_err();
-        let text = "the snapshot of a job machine has version 9; this program reads version 1";
+        let text = "the snapshot of a job machine has version 9; this program reads versions 1 to 2";
         assert_eq!(error.to_string(), text);
     }
 

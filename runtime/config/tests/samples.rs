@@ -129,6 +129,7 @@ fn the_sample_jobs_are_accepted_and_the_yaml_says_the_same_as_the_json() {
     let (_, digits) = parse("jobs/digits.json");
     assert_eq!((digits.hyper.client_num, digits.hyper.quorum.get(), digits.seed), (4, 3, 7));
     assert_eq!(parse("jobs/echo.json").1.task_entry, "echo");
+    assert_eq!(parse("jobs/buffer.json").1.hyper.late, nsfl_types::Late::Buffer);
     assert!(parse("jobs/script.json").1.scripts.is_some());
     assert!(parse("jobs/compressed.json").1.compression.is_some());
 
@@ -148,6 +149,7 @@ fn no_sample_is_left_without_a_test() {
     assert_eq!(
         names,
         [
+            "buffer.json",
             "client.toml",
             "compressed.json",
             "digits.json",

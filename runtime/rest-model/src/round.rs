@@ -47,13 +47,25 @@ pub struct Round {
     pub cause: Option<Cause>,
 }
 
-/// One client's part of the newest round.
+/// One client's part of a round: its task began in it, or its update is counted in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     /// The client.
     pub client: ClientId,
-    /// Its attempt of the round.
+    /// The round in which its task began.
+    #[serde(default)]
+    pub round: u32,
+    /// Its attempt of that round.
     pub attempt: u32,
+    /// The model its task began with: how many were made before it.
+    #[serde(default)]
+    pub version: u32,
+    /// The round of the model that its update has gone into, in jobs whose late updates count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<u32>,
+    /// How many models were made from the one it began with until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staleness: Option<u32>,
     /// `train` or `evaluate`.
     pub kind: TaskKind,
     /// `invited`, `started`, `accepted`, `refused`, `failed` or `straggler`.

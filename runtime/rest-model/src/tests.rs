@@ -98,7 +98,11 @@ fn rounds_show_the_attempts_and_who_is_awaited() {
             deadline: Some(at(60)),
             members: vec![Member {
                 client: "c1".parse().unwrap(),
+                round: 3,
                 attempt: 1,
+                version: 2,
+                counted: Some(4),
+                staleness: Some(1),
                 kind: TaskKind::Train,
                 state: "refused".into(),
                 metrics: Measured::new(),

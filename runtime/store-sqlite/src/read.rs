@@ -57,7 +57,8 @@ pub(crate) fn round(row: &Row<'_>, key: &JobKey) -> Result<RoundRecord> {
 
 pub(crate) fn members(db: &Connection, key: &JobKey, run: u32, round: u32) -> Result<Vec<MemberRecord>> {
     let Some(job) = row_of(db, key)? else { return Ok(Vec::new()) };
-    let sql = "SELECT * FROM members WHERE job = ? AND run = ? AND round = ? ORDER BY attempt, kind, client";
+    let sql = "SELECT * FROM members WHERE job = ?1 AND run = ?2 AND (round = ?3 OR counted = ?3)
+               ORDER BY round, attempt, kind, client";
     list(db, sql, params![job, run, round], |row| member(row, key))
 }
 
@@ -79,6 +80,7 @@ pub(crate) fn member(row: &Row<'_>, key: &JobKey) -> Result<MemberRecord> {
         code: named_if_any(row, "code")?,
         reason: row.get("reason")?,
         cause: cause(row)?,
+        counted: row.get("counted")?,
         at: time(row, "at")?,
     })
 }

@@ -89,6 +89,11 @@ async fn a_database_of_schema_version_4_opens_and_is_read_to_the_last_bit() {
     assert_eq!(store.marks().await.unwrap(), [sample::mark("c1")]);
 }
 
+#[tokio::test]
+async fn a_database_of_schema_version_5_opens_and_is_read_to_the_last_bit() {
+    opens_and_is_read_to_the_last_bit(include_str!("../golden/5.sql")).await;
+}
+
 async fn opens_and_is_read_to_the_last_bit(sql: &str) {
     let folder = tempfile::tempdir().unwrap();
     let store = golden(folder.path(), sql);
@@ -111,8 +116,9 @@ fn each_migration_makes_the_schema_of_its_golden_file() {
         let mut query = db.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").unwrap();
         query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
-    let migrations = ["1", "2", "3", "4"].map(|n| std::fs::read_to_string(format!("src/migrations/{n}.sql")).unwrap());
-    let golden = ["1", "2", "3", "4"].map(|n| std::fs::read_to_string(format!("golden/{n}.sql")).unwrap());
+    let migrations =
+        ["1", "2", "3", "4", "5"].map(|n| std::fs::read_to_string(format!("src/migrations/{n}.sql")).unwrap());
+    let golden = ["1", "2", "3", "4", "5"].map(|n| std::fs::read_to_string(format!("golden/{n}.sql")).unwrap());
     for (n, golden) in golden.iter().enumerate() {
         assert_eq!(schema(&migrations[..=n]), schema(std::slice::from_ref(golden)), "version {}", n + 1);
     }
@@ -127,7 +133,7 @@ fn a_database_of_a_newer_version_is_refused_with_a_way_out() {
     let error = refusal(&path);
     let said = error.to_string();
     assert!(matches!(error, StoreError::Newer(_)), "{said}");
-    assert!(["jobs.db", "schema 99", "up to 4", "install"].iter().all(|part| said.contains(part)), "{said}");
+    assert!(["jobs.db", "schema 99", "up to 5", "install"].iter().all(|part| said.contains(part)), "{said}");
     let left = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0));
     assert_eq!(left, Ok(99), "it is left as it is");
 }

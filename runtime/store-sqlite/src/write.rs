@@ -112,6 +112,7 @@ fn put_member(db: &Connection, job: i64, record: &MemberRecord) -> Result<()> {
         ("code", record.code.as_ref().map(name).into()),
         ("reason", record.reason.clone().into()),
         ("cause", cause_text(record.cause.as_ref()).into()),
+        ("counted", record.counted.into()),
         ("at", signed(record.at.0).into()),
     ];
     seal::write(db, "REPLACE INTO members", &columns)

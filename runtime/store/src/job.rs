@@ -140,6 +140,9 @@ pub struct MemberRecord {
     pub reason: String,
     /// What more is known of a trainer that failed.
     pub cause: Option<Cause>,
+    /// The round of the model that its update has gone into, where that can be another than its task's: in jobs whose late
+    /// updates count.
+    pub counted: Option<u32>,
     /// When this was written.
     pub at: Timestamp,
 }
@@ -230,7 +233,8 @@ pub trait JobStore: Send + Sync + 'static {
     async fn run(&self, key: &JobKey, run: u32) -> Result<Option<RunRecord>, StoreError>;
     /// The rounds of a run, by round, kind (train first) and attempt.
     async fn rounds(&self, key: &JobKey, run: u32) -> Result<Vec<RoundRecord>, StoreError>;
-    /// The members of a round of a run, all attempts and kinds, by attempt, kind and client.
+    /// The members of a round of a run, all attempts and kinds, and those of other rounds whose updates are counted in it; by
+    /// round, attempt, kind and client.
     async fn members(&self, key: &JobKey, run: u32, round: u32) -> Result<Vec<MemberRecord>, StoreError>;
     /// At most `limit` members of a run that were refused, failed or silent, the newest round first, then the newest
     /// attempt, evaluate before train, clients from the end.

@@ -103,7 +103,7 @@ async fn ask_round(
 /// The script's model, checked like any update.
 async fn imported(args: &ExtenderArgs, call: &Call, base: BlobRef, file: &std::path::Path) -> Result<BlobRef, Fault> {
     let model = args.blobs.import(file, &call.owner).await.map_err(|e| stored(&e))?;
-    match aggregator::judge(&args.blobs, base, model, None).await {
+    match aggregator::judge(&args.blobs, base, base.digest, model, None).await {
         Ok(_) => Ok(model),
         Err(unfit) => {
             if model != base {

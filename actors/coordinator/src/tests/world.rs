@@ -106,8 +106,10 @@ impl Role for Cohorts {
 
     async fn handle(&mut self, msg: SelectorMsg, _: &Context<SelectorMsg>) -> Result<Next, Failure> {
         match msg {
-            SelectorMsg::Select { reply, .. } => {
-                reply.send(Cohort { clients: self.0.clone(), left_out: Vec::new() });
+            SelectorMsg::Select { request, reply } => {
+                let free = self.0.iter().filter(|client| !request.except.contains(client));
+                let clients = free.take(request.count as usize).cloned().collect();
+                reply.send(Cohort { clients, left_out: Vec::new() });
             }
             SelectorMsg::List { reply } => reply.send(Vec::new()),
             _ => {}

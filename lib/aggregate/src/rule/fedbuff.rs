@@ -5,7 +5,7 @@
 //! K 10, no bound on the staleness. Keeps no state.
 
 use crate::member::real;
-use crate::{AggregateError, Combine, Fact, Inputs, Rule};
+use crate::{AggregateError, Combine, Fact, Inputs, Lateness, Rule, staleness_weight};
 
 const NAME: &str = "fedbuff";
 
@@ -18,14 +18,6 @@ pub struct FedBuff {
     pub max_staleness: Option<usize>,
 }
 
-impl FedBuff {
-    /// What an update of this staleness counts.
-    #[must_use]
-    pub fn weight(staleness: f64) -> f64 {
-        1.0 / (1.0 + staleness).sqrt()
-    }
-}
-
 impl Rule for FedBuff {
     fn name(&self) -> &'static str {
         NAME
@@ -33,6 +25,10 @@ impl Rule for FedBuff {
 
     fn facts(&self) -> Vec<Fact> {
         vec![Fact::STALENESS]
+    }
+
+    fn lateness(&self) -> Lateness {
+        Lateness::Buffered { k: self.k, max_staleness: self.max_staleness }
     }
 
     fn check(&self, members: usize) -> Result<(), AggregateError> {
@@ -53,7 +49,7 @@ impl Rule for FedBuff {
                     value: staleness,
                     allowed: format!("at most {most}, the job's max_staleness"),
                 }),
-                _ => Ok(Self::weight(staleness)),
+                _ => Ok(staleness_weight(staleness)),
             }
         };
         let weights = inputs.numbers.iter().map(|numbers| weight(*numbers)).collect::<Result<_, _>>()?;

@@ -48,6 +48,10 @@ pub struct HyperDocument {
     pub learning_rate: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub close_at_threshold: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_staleness: Option<u32>,
 }
 
 /// `resource` as written.

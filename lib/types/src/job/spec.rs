@@ -2,6 +2,7 @@
 
 use super::compression::{self, CompressionSpec};
 use super::document::{AggregatorDocument, JobDocument};
+use super::late::{self, Late};
 use super::optimizer::{self, OptimizerSpec};
 use super::scripts::{self, ExtenderSpec, ScriptsSpec};
 use crate::{ClientId, Code, JobId, seed_for};
@@ -116,6 +117,8 @@ pub struct HyperParameters {
     pub learning_rate: f64,
     /// Close a round as soon as the quorum is met instead of waiting for the whole cohort.
     pub close_at_threshold: bool,
+    /// What becomes of an update that comes after its round has closed.
+    pub late: Late,
 }
 
 /// `resource`, checked: what each task needs on its client.
@@ -213,12 +216,14 @@ impl JobSpec {
         let parameters = d.parameters.clone().unwrap_or_default();
         let seed = seed(&parameters, &id)?;
         let task_entry = task_entry(d, runtime)?;
+        let hyper = hyper(d)?;
+        late::check(hyper.late, d)?;
         Ok(JobSpec {
             runtime,
             model: model(d, runtime)?,
             clients: clients(d)?,
             resource: resource(d)?,
-            hyper: hyper(d)?,
+            hyper,
             scripts: scripts::scripts(d.scripts.as_ref(), runtime)?,
             extender: scripts::extender(d.extender.as_ref())?,
             optimizer: optimizer::optimizer(d.optimizer.as_ref(), runtime, &task_entry)?,
@@ -348,6 +353,7 @@ fn hyper(d: &JobDocument) -> Result<HyperParameters, JobError> {
         round_timeout_ms: (timeout * 1000.0).round() as u64,
         learning_rate,
         close_at_threshold: h.close_at_threshold.unwrap_or(false),
+        late: late::late(&h)?,
     })
 }
 

@@ -197,8 +197,10 @@ fn a_restarted_scheduler_goes_on_where_it_was() {
 
 #[test]
 fn the_stored_form_is_the_golden_one() {
-    let golden = include_str!("../../golden/job.json").trim_end();
+    let golden = include_str!("../../golden/job.2.json").trim_end();
     let job = in_state(JobState::Pending);
     assert_eq!(String::from_utf8(job.snapshot()).unwrap(), golden);
     assert_eq!(JobMachine::restore(golden.as_bytes()).unwrap(), job);
+    let first = include_str!("../../golden/job.1.json").trim_end();
+    assert_eq!(JobMachine::restore(first.as_bytes()).unwrap(), job, "of version 1");
 }

@@ -51,7 +51,7 @@ pub struct UpdateRef {
 
 impl UpdateRef {
     /// Without metrics that are NaN or infinite: no mean can be made of them and JSON cannot hold them.
-    pub(super) fn with_finite_metrics(mut self) -> Self {
+    pub(crate) fn with_finite_metrics(mut self) -> Self {
         self.metrics.0.retain(|_, value| value.is_finite());
         self
     }
@@ -71,6 +71,8 @@ pub enum MemberState {
     Refused { code: Code, reason: String },
     /// The client could not do it.
     Failed { code: Code, reason: String },
+    /// Its answer is waited for no longer.
+    Silent { code: Code, reason: String },
 }
 
 impl MemberState {
@@ -92,6 +94,7 @@ pub(super) fn listed(members: &BTreeMap<ClientId, MemberState>) -> String {
             MemberState::Invited | MemberState::Started => Some(format!("{client} was silent")),
             MemberState::Refused { code, reason } => Some(format!("{client} was refused ({code}: {reason})")),
             MemberState::Failed { code, reason } => Some(format!("{client} failed ({code}: {reason})")),
+            MemberState::Silent { reason, .. } => Some(format!("{client} was silent ({reason})")),
         })
         .collect();
     let shown = missing[..missing.len().min(SHOWN_MEMBERS)].join("; ");

@@ -18,7 +18,7 @@ fn update(text: &str, samples: f64) -> UpdateRef {
 fn round(quorum: u32, close_at_threshold: bool, cohort: &[&str]) -> RoundMachine {
     let job = JobKey::new("default".parse().unwrap(), "x".parse().unwrap());
     let name = RoundId { job, run: 1, round: 2, attempt: 1, kind: TaskKind::Train };
-    let rules = RoundRules { quorum, close_at_threshold, deadline: END };
+    let rules = RoundRules { quorum, close_at_threshold, deadline: END, late: LatePolicy::Drop };
     RoundMachine::open(name, BlobRef::of(b"base"), rules, cohort.iter().map(|c| id(c)).collect(), &mut vec![])
 }
 
@@ -131,7 +131,7 @@ fn a_restart_asks_the_silent_again_and_acknowledges_the_accepted_again() {
     fail(&mut round, "c");
     let resumed = |round: &RoundMachine| {
         let mut effects = Vec::new();
-        RoundMachine::restore(&round.snapshot()).unwrap().resume(Timestamp(0), &mut effects);
+        RoundMachine::restore(&round.snapshot()).unwrap().resume(Timestamp(0), Timestamp(0), &mut effects);
         effects
     };
     let key = |client| round.id().task(&id(client));
@@ -144,11 +144,13 @@ fn a_restart_asks_the_silent_again_and_acknowledges_the_accepted_again() {
 
 #[test]
 fn the_stored_form_is_the_golden_one() {
-    let golden = include_str!("../../golden/round.json").trim_end();
+    let golden = include_str!("../../golden/round.2.json").trim_end();
     let mut round = round(2, false, &["a", "b", "c", "d"]);
     store(&mut round, NOW, "a");
     fail(&mut round, "b");
     feed(&mut round, NOW, RoundInput::Started { client: id("c") });
     assert_eq!(String::from_utf8(round.snapshot()).unwrap(), golden);
     assert_eq!(RoundMachine::restore(golden.as_bytes()).unwrap(), round);
+    let first = include_str!("../../golden/round.1.json").trim_end();
+    assert_eq!(RoundMachine::restore(first.as_bytes()).unwrap(), round, "of version 1");
 }

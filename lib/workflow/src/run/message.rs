@@ -1,9 +1,9 @@
 //! What goes into a run machine and what comes out. Data only.
 
-use crate::round::{MemberState, RoundOutcome, UpdateRef};
+use crate::round::{Begun, MemberState, RoundId, RoundOutcome, UpdateRef};
 use nsfl_types::{BlobRef, ClientId, Code, Metrics, TaskKey, TaskKind, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What happens to a run. Answers name what they answer; those to an earlier question change nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,8 +95,10 @@ pub(super) struct Extension {
 pub struct Needs {
     /// Its model.
     pub model: Option<BlobRef>,
-    /// The updates it has accepted for the sum that is still to be made, and what came with them.
-    pub updates: Vec<BlobRef>,
+    /// Older models that tasks under way began with.
+    pub bases: Vec<BlobRef>,
+    /// The updates it has accepted for the sum that is still to be made, and what came with them, with their tasks.
+    pub updates: Vec<(TaskKey, BlobRef)>,
     /// What the job brought along.
     pub packages: Vec<BlobRef>,
     /// What the extender sends along with the round's tasks.
@@ -135,6 +137,30 @@ pub struct Member {
     pub client: ClientId,
     /// What it handed in.
     pub update: UpdateRef,
+    /// What its task began with, if that is another round or attempt than the one it counts in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Begun>,
+    /// How many models were made from the one it is to until the one it is added to.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub staleness: u32,
+}
+
+impl Member {
+    /// Its task, when it counts in this round.
+    #[must_use]
+    pub fn task(&self, round: &RoundId) -> TaskKey {
+        self.begun.as_ref().map_or_else(|| round.task(&self.client), |begun| begun.key(round, &self.client))
+    }
+
+    pub(crate) fn is_of(&self, key: &TaskKey) -> bool {
+        let begun = self.begun.as_ref().is_some_and(|begun| (begun.round, begun.attempt) == (key.round, key.attempt));
+        begun && self.client == key.client && key.kind == TaskKind::Train
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What the coordinator has to do for a run, in the order given.
@@ -142,8 +168,8 @@ pub struct Member {
 pub enum RunEffect {
     /// Make the first model; answer `ModelReady` or `ModelFailed`.
     InitModel,
-    /// Ask the selector for `count` clients; answer `CohortSelected` or `NoCohort`.
-    SelectCohort { round: u32, attempt: u32, kind: TaskKind, count: u32 },
+    /// Ask the selector for `count` clients, none of them `except` these; answer `CohortSelected` or `NoCohort`.
+    SelectCohort { round: u32, attempt: u32, kind: TaskKind, count: u32, except: BTreeSet<ClientId> },
     /// Send the client its task, to start from the model `base`.
     SendTask { key: TaskKey, base: BlobRef },
     /// Tell the client that the task is not wanted any more.
@@ -161,13 +187,16 @@ pub enum RunEffect {
     /// For the record: a round's tasks are on their way.
     RoundOpened { round: u32, attempt: u32, kind: TaskKind, clients: Vec<ClientId>, deadline: Timestamp },
     /// For the record: a round has ended. `model` is the next global model of a complete train round. An attempt
-    /// for which no cohort was found is closed with no members, without having been opened.
+    /// for which no cohort was found is closed with no members, without having been opened. `late` are the updates in it
+    /// of tasks that began in another round or attempt. Members that are still awaited go on when `goes_on`.
     RoundClosed {
         round: u32,
         attempt: u32,
         kind: TaskKind,
         outcome: RoundOutcome,
         members: BTreeMap<ClientId, MemberState>,
+        late: Vec<Member>,
+        goes_on: bool,
         metrics: Metrics,
         model: Option<BlobRef>,
     },
@@ -175,8 +204,8 @@ pub enum RunEffect {
     MemberChanged { key: TaskKey, state: MemberState },
     /// The run needs this model no longer.
     RetireModel { model: BlobRef },
-    /// The run needs this update no longer.
-    RetireUpdate { update: BlobRef },
+    /// The run needs this task's update no longer, or what came with it.
+    RetireUpdate { task: TaskKey, update: BlobRef },
     /// The run needs this of its rule's states no longer.
     RetireState { state: BlobRef },
     /// The run needs this of the extender's inputs no longer.

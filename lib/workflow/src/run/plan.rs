@@ -1,6 +1,7 @@
 //! What a run is to do: the part of a job's specification that the run machine decides by. Fixed for the whole run.
 
-use nsfl_types::{JobKey, JobSpec};
+use super::{LatePolicy, RoundPolicy};
+use nsfl_types::{JobKey, JobSpec, Late};
 use serde::{Deserialize, Serialize};
 
 /// How often and how fast something that failed is tried again.
@@ -38,40 +39,43 @@ pub struct RunPlan {
     pub run: u32,
     /// Rounds to complete, ≥ 1.
     pub max_round_num: u32,
-    /// Target number of clients a round.
-    pub client_num: u32,
-    /// Clients to invite: the target times redundancy.
-    pub cohort: u32,
-    /// Least number of updates that completes a round.
-    pub quorum: u32,
     /// An evaluate round every this many rounds and after the last; 0: never.
     pub evaluate_interval: u32,
     /// A checkpoint every this many rounds and after the last; 0: after the last only.
     pub save_interval: u32,
-    /// From opening a round to its deadline, in milliseconds.
-    pub round_timeout_ms: u64,
-    /// Close a round as soon as the quorum is met.
-    pub close_at_threshold: bool,
+    /// Whom a round invites, when it is over, and what becomes of those who are not done by then.
+    #[serde(flatten)]
+    pub rounds: RoundPolicy,
     /// What to do when the first model, a round, an aggregation or a checkpoint fails.
     pub retry: RetryPolicy,
 }
 
 impl RunPlan {
-    /// The plan that a checked job asks for, with the default retry policy.
+    /// The plan that a checked job asks for, with the default retry policy. `buffer` is K and the largest staleness of the
+    /// job's rule, which with late `buffer` has them.
     #[must_use]
-    pub fn new(job: JobKey, run: u32, spec: &JobSpec) -> Self {
+    pub fn new(job: JobKey, run: u32, spec: &JobSpec, buffer: Option<(u32, Option<u32>)>) -> Self {
         let hyper = &spec.hyper;
+        let late = match (hyper.late, buffer) {
+            (Late::Stale { max_staleness }, _) => LatePolicy::Stale { max_staleness },
+            (Late::Buffer, Some((k, max_staleness))) => LatePolicy::Buffer { k, max_staleness },
+            // refused when it was submitted
+            (Late::Drop | Late::Buffer, _) => LatePolicy::Drop,
+        };
         Self {
             job,
             run,
             max_round_num: hyper.max_round_num,
-            client_num: hyper.client_num,
-            cohort: spec.redundancy.cohort(hyper.client_num),
-            quorum: hyper.quorum.get(),
             evaluate_interval: hyper.evaluate_interval,
             save_interval: hyper.save_interval,
-            round_timeout_ms: hyper.round_timeout_ms,
-            close_at_threshold: hyper.close_at_threshold,
+            rounds: RoundPolicy {
+                client_num: hyper.client_num,
+                cohort: spec.redundancy.cohort(hyper.client_num),
+                quorum: hyper.quorum.get(),
+                round_timeout_ms: hyper.round_timeout_ms,
+                close_at_threshold: hyper.close_at_threshold,
+                late,
+            },
             retry: RetryPolicy::default(),
         }
     }

@@ -3,6 +3,7 @@
 mod begin;
 mod extended;
 mod kept;
+mod late;
 
 use super::*;
 use crate::round::{RoundOutcome, UpdateRef};
@@ -23,13 +24,16 @@ fn plan(max_round_num: u32) -> RunPlan {
         job: JobKey::new("default".parse().unwrap(), "x".parse().unwrap()),
         run: 1,
         max_round_num,
-        client_num: 2,
-        cohort: 2,
-        quorum: 2,
         evaluate_interval: 0,
         save_interval: 0,
-        round_timeout_ms: 1000,
-        close_at_threshold: false,
+        rounds: RoundPolicy {
+            client_num: 2,
+            cohort: 2,
+            quorum: 2,
+            round_timeout_ms: 1000,
+            close_at_threshold: false,
+            late: LatePolicy::Drop,
+        },
         retry: RetryPolicy { max_attempts: 3, backoff_base_ms: 100, backoff_max_ms: 150 },
     }
 }
@@ -55,7 +59,7 @@ fn play(run: &mut RunMachine, first: RunInput) -> Vec<String> {
                     words.push("init".to_owned());
                     inputs.push_back(RunInput::ModelReady { model: blob("m0") });
                 }
-                RunEffect::SelectCohort { round, attempt, kind, count } => {
+                RunEffect::SelectCohort { round, attempt, kind, count, .. } => {
                     assert_eq!(count, 2);
                     let clients = vec![id("b"), id("a")];
                     inputs.push_back(RunInput::CohortSelected { round, attempt, kind, clients });
@@ -143,17 +147,16 @@ fn a_run_evaluates_and_saves_when_due_and_after_its_last_round() {
 fn what_is_needed_no_longer_is_retired_before_the_next_tasks_are_sent() {
     let mut run = aggregating(plan(2));
     let effects = feed(&mut run, NOW, RunInput::Aggregated { round: 1, attempt: 1, model: blob("m1") });
-    let mut updates = [blob("a"), blob("b")];
-    updates.sort();
+    let retired = |client| RunEffect::RetireUpdate { task: key(1, 1, TaskKind::Train, client), update: blob(client) };
     assert!(matches!(effects[0], RunEffect::RoundClosed { round: 1, model: Some(_), .. }));
     assert_eq!(
         effects[1..],
         [
-            RunEffect::RetireUpdate { update: updates[0] },
-            RunEffect::RetireUpdate { update: updates[1] },
+            retired("a"),
+            retired("b"),
             RunEffect::RetireModel { model: blob("m0") },
             RunEffect::Progress { done: 1, total: 2 },
-            RunEffect::SelectCohort { round: 2, attempt: 1, kind: TaskKind::Train, count: 2 },
+            RunEffect::SelectCohort { round: 2, attempt: 1, kind: TaskKind::Train, count: 2, except: BTreeSet::new() },
         ]
     );
     let mut unchanged = aggregating(plan(2));
@@ -173,7 +176,13 @@ fn a_failed_round_is_tried_again_after_growing_pauses_and_then_fails_the_run() {
         assert_eq!((run.view().round, run.view().attempt), (1, attempt + 1));
         assert_eq!(feed(&mut run, now.plus_ms(pause - 1), RunInput::Tick), []);
         now = now.plus_ms(pause);
-        let select = RunEffect::SelectCohort { round: 1, attempt: attempt + 1, kind: TaskKind::Train, count: 2 };
+        let select = RunEffect::SelectCohort {
+            round: 1,
+            attempt: attempt + 1,
+            kind: TaskKind::Train,
+            count: 2,
+            except: BTreeSet::new(),
+        };
         assert_eq!(feed(&mut run, now, RunInput::Tick), [select]);
         let clients = vec![id("a"), id("b")];
         let selected = RunInput::CohortSelected { round: 1, attempt: attempt + 1, kind: TaskKind::Train, clients };
@@ -235,7 +244,7 @@ fn a_restart_gives_an_open_round_its_whole_time_again_however_the_clock_was_set(
     let hour = 3_600_000;
     for now in [Timestamp(NOW.0 + hour), Timestamp(0)] {
         let mut run = collecting(plan(1));
-        let timeout = run.plan().round_timeout_ms;
+        let timeout = run.plan().rounds.round_timeout_ms;
         run.resume(now, &mut Vec::new());
         assert_eq!(run.deadline(), Some(now.plus_ms(timeout)));
         assert_eq!(feed(&mut run, now, RunInput::Tick), []);
@@ -347,7 +356,10 @@ fn a_stopped_run_calls_its_tasks_back_and_says_so_again_when_asked_again() {
         effects[1],
         RunEffect::RoundClosed { outcome: RoundOutcome::Failed { code: Code::Cancelled, .. }, .. }
     ));
-    assert_eq!(effects[2..], [RunEffect::RetireUpdate { update: blob("a") }, RunEffect::Stopped]);
+    assert_eq!(
+        effects[2..],
+        [RunEffect::RetireUpdate { task: key(1, 1, TaskKind::Train, "a"), update: blob("a") }, RunEffect::Stopped]
+    );
     assert_eq!(feed(&mut run, NOW, RunInput::Stop), [RunEffect::Stopped]);
     let late = feed(&mut run, NOW, stored("b"));
     assert!(matches!(late[..], [RunEffect::RefuseUpdate { code: Code::Late, .. }]));
@@ -367,16 +379,21 @@ fn the_plan_is_the_job_s() {
     let json = br#"{"id":"x","runtime":"builtin","task_entry":"echo","output":"out","redundancy":1.5,
         "hyper_parameters":{"max_round_num":7,"client_num":3,"threshold_client_num":2,"round_timeout":1.5}}"#;
     let (_, spec) = nsfl_types::JobSpec::parse(json).unwrap();
-    let plan = RunPlan::new(plan(1).job, 3, &spec);
-    assert_eq!((plan.run, plan.max_round_num, plan.client_num, plan.cohort, plan.quorum), (3, 7, 3, 4, 2));
-    assert_eq!((plan.round_timeout_ms, plan.evaluate_interval, plan.save_interval), (1500, 2, 5));
+    let plan = RunPlan::new(plan(1).job, 3, &spec, None);
+    assert_eq!(
+        (plan.run, plan.max_round_num, plan.rounds.client_num, plan.rounds.cohort, plan.rounds.quorum),
+        (3, 7, 3, 4, 2)
+    );
+    assert_eq!((plan.rounds.round_timeout_ms, plan.evaluate_interval, plan.save_interval), (1500, 2, 5));
 }
 
 #[test]
 fn the_stored_form_is_the_golden_one() {
-    let golden = include_str!("../../golden/run.json").trim_end();
+    let golden = include_str!("../../golden/run.2.json").trim_end();
     let mut run = aggregating(RunPlan { evaluate_interval: 1, ..plan(2) });
     feed(&mut run, NOW, RunInput::AggregateFailed { round: 1, attempt: 1, code: Code::Store, reason: String::new() });
     assert_eq!(String::from_utf8(run.snapshot()).unwrap(), golden);
     assert_eq!(RunMachine::restore(golden.as_bytes()).unwrap(), run);
+    let first = include_str!("../../golden/run.1.json").trim_end();
+    assert_eq!(RunMachine::restore(first.as_bytes()).unwrap(), run, "of version 1");
 }

@@ -4,6 +4,7 @@ use super::{RunMachine, RunPhase};
 use crate::round::MemberState;
 use nsfl_types::{BlobRef, ClientId, TaskKind, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A run at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct RunView {
     pub accuracy: Option<f64>,
     /// The newest global model.
     pub model: Option<BlobRef>,
+    /// Of awaited clients that work from an older model: how many were made since.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub staleness: BTreeMap<ClientId, u32>,
 }
 
 impl RunMachine {
@@ -46,6 +50,14 @@ impl RunMachine {
         };
         let current = self.current_round();
         let awaited = current.iter().flat_map(|r| r.members().keys().filter(|c| r.awaits(c)).cloned());
+        let awaited: BTreeSet<ClientId> = awaited.chain(self.carried.tasks.keys().cloned()).collect();
+        let begun = |client: &ClientId| match self.carried.tasks.get(client) {
+            Some(sent) => Some(sent.begun.round),
+            None => current.map(|round| round.key(client).round),
+        };
+        let behind = |client: &ClientId| begun(client).map_or(0, |begun| self.round.saturating_sub(begun));
+        let staleness = awaited.iter().map(|client| (client.clone(), behind(client))).filter(|(_, s)| *s > 0).collect();
+        let late = current.map_or(0, |round| round.late().len());
         RunView {
             phase: name(&self.phase).to_owned(),
             round: self.round,
@@ -53,12 +65,13 @@ impl RunMachine {
             attempt: self.attempt,
             kind: self.kind,
             deadline: self.deadline(),
-            awaited: awaited.collect(),
-            accepted: count(|s| matches!(s, MemberState::Accepted { .. })),
+            awaited: awaited.into_iter().collect(),
+            accepted: count(|s| matches!(s, MemberState::Accepted { .. })) + u32::try_from(late).unwrap_or(u32::MAX),
             refused: count(|s| matches!(s, MemberState::Refused { .. })),
             failed: count(|s| matches!(s, MemberState::Failed { .. })),
             accuracy: self.evaluated.as_ref().map(|e| e.accuracy),
             model: self.model,
+            staleness,
         }
     }
 }

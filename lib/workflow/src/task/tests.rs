@@ -160,10 +160,12 @@ fn after_a_restart_a_result_is_kept_and_a_trainer_starts_again() {
 
 #[test]
 fn the_stored_form_is_the_golden_one() {
-    let golden = include_str!("../../golden/task.json").trim_end();
+    let golden = include_str!("../../golden/task.2.json").trim_end();
     let task = offering();
     assert_eq!(String::from_utf8(task.snapshot()).unwrap(), golden);
     assert_eq!(TaskMachine::restore(golden.as_bytes()).unwrap(), task);
+    let first = include_str!("../../golden/task.1.json").trim_end();
+    assert_eq!(TaskMachine::restore(first.as_bytes()).unwrap(), task, "of version 1");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod client;
 mod invariants;
 mod world;
 
+use nsfl_workflow::LatePolicy;
 use proptest::prelude::*;
 use world::{Action, World};
 
@@ -23,10 +24,24 @@ fn any_action() -> impl Strategy<Value = Action> {
     ]
 }
 
+fn any_late() -> impl Strategy<Value = LatePolicy> {
+    prop_oneof![
+        Just(LatePolicy::Drop),
+        (1..4_u32).prop_map(|max_staleness| LatePolicy::Stale { max_staleness }),
+        (any::<u32>(), prop::option::of(0..4_u32))
+            .prop_map(|(k, max_staleness)| LatePolicy::Buffer { k, max_staleness }),
+    ]
+}
+
 fn any_world() -> impl Strategy<Value = World> {
-    (1..6_u32, 1..5_u32, any::<u32>(), 0..4_u32, 0..4_u32, any::<bool>()).prop_map(
-        |(rounds, clients, quorum, evaluate_interval, save_interval, close_at_threshold)| {
-            World::new(rounds, clients, 1 + quorum % clients, [evaluate_interval, save_interval], close_at_threshold)
+    (1..6_u32, 1..5_u32, any::<u32>(), 0..4_u32, 0..4_u32, any::<bool>(), any_late()).prop_map(
+        |(rounds, clients, quorum, evaluate_interval, save_interval, close_at_threshold, late)| {
+            let late = match late {
+                LatePolicy::Buffer { k, max_staleness } => LatePolicy::Buffer { k: 1 + k % clients, max_staleness },
+                other => other,
+            };
+            let intervals = [evaluate_interval, save_interval];
+            World::new(rounds, clients, 1 + quorum % clients, intervals, close_at_threshold, late)
         },
     )
 }
@@ -49,8 +64,11 @@ proptest! {
 
 #[test]
 fn without_faults_the_first_attempt_of_each_round_is_complete() {
-    let mut world = World::new(5, 4, 4, [1, 2], false);
-    world.end_all_faults();
-    assert!(world.finished());
-    assert_eq!(world.last_attempt(), 1);
+    let (stale, max_staleness) = (LatePolicy::Stale { max_staleness: 2 }, None);
+    for late in [LatePolicy::Drop, stale, LatePolicy::Buffer { k: 3, max_staleness }] {
+        let mut world = World::new(5, 4, 4, [1, 2], false, late);
+        world.end_all_faults();
+        assert!(world.finished());
+        assert_eq!(world.last_attempt(), 1);
+    }
 }

@@ -3,7 +3,9 @@
 use crate::client::{Client, Out, client_id};
 use crate::invariants::Ledger;
 use nsfl_types::{BlobRef, ClientId, Code, JobKey, TaskKey, TaskKind, Timestamp};
-use nsfl_workflow::{RetryPolicy, RunEffect, RunInput, RunMachine, RunPhase, RunPlan, RunView, TaskInput};
+use nsfl_workflow::{
+    LatePolicy, RetryPolicy, RoundPolicy, RunEffect, RunInput, RunMachine, RunPhase, RunPlan, RunView, TaskInput,
+};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -84,18 +86,22 @@ impl World {
         quorum: u32,
         [evaluate_interval, save_interval]: [u32; 2],
         close_at_threshold: bool,
+        late: LatePolicy,
     ) -> Self {
         let plan = RunPlan {
             job: JobKey::new("default".parse().expect("a name"), "x".parse().expect("a name")),
             run: 1,
             max_round_num,
-            client_num,
-            cohort: client_num,
-            quorum,
             evaluate_interval,
             save_interval,
-            round_timeout_ms: 1000,
-            close_at_threshold,
+            rounds: RoundPolicy {
+                client_num,
+                cohort: client_num,
+                quorum,
+                round_timeout_ms: 1000,
+                close_at_threshold,
+                late,
+            },
             retry: RetryPolicy { max_attempts: 10_000, backoff_base_ms: 10, backoff_max_ms: 100 },
         };
         let clients = (0..client_num).map(client_id).map(|id| (id.clone(), Client::new(id))).collect();
@@ -104,7 +110,7 @@ impl World {
             now: Timestamp(1),
             stored: machine.snapshot(),
             machine,
-            ledger: Ledger::new(quorum),
+            ledger: Ledger::new(quorum, client_num, late),
             clients,
             wires: Vec::new(),
             crash_after: None,
@@ -239,7 +245,7 @@ impl World {
         let mut effects = Vec::new();
         self.machine.handle(self.now, input, &mut effects);
         self.stored = self.machine.snapshot();
-        self.ledger.observe(&effects);
+        self.ledger.observe(&effects, &self.machine);
         let carried_out = self.crash_after.take();
         effects.truncate(carried_out.unwrap_or(usize::MAX));
         effects.into_iter().for_each(|effect| self.carry_out(effect));
@@ -264,8 +270,13 @@ impl World {
         let to_client = |key: TaskKey, input| Wire::ToClient(key, ToClient::Answer(input));
         let wire = match effect {
             RunEffect::InitModel => Wire::ServerOwn(RunInput::ModelReady { model: BlobRef::of(b"first") }),
-            RunEffect::SelectCohort { round, attempt, kind, .. } => {
-                let clients = self.clients.keys().cloned().collect();
+            RunEffect::SelectCohort { round, attempt, kind, count, except } => {
+                let free = self.clients.keys().filter(|client| !except.contains(client));
+                let clients: Vec<ClientId> = free.take(count as usize).cloned().collect();
+                if clients.is_empty() {
+                    let reason = "nobody is free".to_owned();
+                    return self.wires.push(Wire::ServerOwn(RunInput::NoCohort { round, attempt, kind, reason }));
+                }
                 Wire::ServerOwn(RunInput::CohortSelected { round, attempt, kind, clients })
             }
             RunEffect::SendTask { key, base } => Wire::ToClient(key, ToClient::Send(base)),
@@ -277,8 +288,8 @@ impl World {
                 Wire::ServerOwn(RunInput::AggregateFailed { round, attempt, code, reason })
             }
             RunEffect::Aggregate { round, attempt, members, .. } => {
-                let sum: f64 = members.iter().map(|member| member.update.weight).sum();
-                let model = BlobRef::of(format!("{round} {sum}").as_bytes());
+                let blobs: Vec<_> = members.iter().map(|member| member.update.blob).collect();
+                let model = BlobRef::of(format!("{round} {blobs:?}").as_bytes());
                 Wire::ServerOwn(RunInput::Aggregated { round, attempt, model })
             }
             RunEffect::SaveCheckpoint { round, accuracy, .. } => {

@@ -180,6 +180,12 @@ async fn lists_are_in_the_order_promised(store: &dyn JobStore) {
     assert_eq!(store.checkpoints(&job_key("a")).await.unwrap(), saved);
     assert_eq!(store.rounds(&job_key("a"), 2).await.unwrap(), []);
     assert_eq!(store.members(&job_key("a"), 1, 2).await.unwrap(), []);
+    // one whose update went into a later round's model is in both
+    let late = crate::MemberRecord { counted: Some(2), ..members[0].clone() };
+    store.commit(vec![Change::PutMember(late.clone())]).await.unwrap();
+    assert_eq!(store.members(&job_key("a"), 1, 2).await.unwrap(), std::slice::from_ref(&late));
+    assert_eq!(store.members(&job_key("a"), 1, 1).await.unwrap()[0], late);
+    store.commit(vec![Change::PutMember(members[0].clone())]).await.unwrap();
 }
 
 async fn records_written_again_replace_the_first(store: &dyn JobStore) {

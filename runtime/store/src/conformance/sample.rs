@@ -69,6 +69,7 @@ pub fn member(job: &str, attempt: u32, kind: TaskKind, client: &str) -> MemberRe
         code: Some(Code::NotFinite),
         reason: "holds NaN".into(),
         cause: Some(cause()),
+        counted: None,
         at: Timestamp(7),
     }
 }

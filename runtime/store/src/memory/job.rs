@@ -66,8 +66,9 @@ impl JobStore for MemoryJobStore {
 
     async fn members(&self, key: &JobKey, run: u32, round: u32) -> Result<Vec<MemberRecord>, StoreError> {
         let state = lock(&self.state);
-        let members = state.jobs.get(key).and_then(|job| job.members.get(&(run, round)));
-        Ok(members.into_iter().flat_map(BTreeMap::values).cloned().collect())
+        let members = state.jobs.get(key).into_iter().flat_map(|job| &job.members).filter(|((of, _), _)| *of == run);
+        let members = members.flat_map(|(_, members)| members.values());
+        Ok(members.filter(|m| m.task.round == round || m.counted == Some(round)).cloned().collect())
     }
 
     async fn failures(&self, key: &JobKey, run: u32, limit: u32) -> Result<Vec<MemberRecord>, StoreError> {

@@ -48,6 +48,20 @@ fn each_bad_field_is_named_with_its_path() {
             "1 to client_num (2)",
         ),
         (&["hyper_parameters"], j(r#"{"round_timeout":0}"#), "hyper_parameters.round_timeout", "seconds"),
+        (&["hyper_parameters"], j(r#"{"late":"keep"}"#), "hyper_parameters.late", "drop, stale, buffer"),
+        (&["hyper_parameters"], j(r#"{"max_staleness":2}"#), "hyper_parameters.max_staleness", "late 'stale'"),
+        (
+            &["hyper_parameters"],
+            j(r#"{"late":"stale","max_staleness":0}"#),
+            "hyper_parameters.max_staleness",
+            "1 to 1000",
+        ),
+        (
+            &["hyper_parameters"],
+            j(r#"{"late":"buffer","max_staleness":2}"#),
+            "hyper_parameters.max_staleness",
+            "aggregator.params",
+        ),
         (&["redundancy"], j("2.5"), "redundancy", "between 1.0 and 2.0"),
         (&["runtime"], j(r#""caffe""#), "runtime", "allowed: builtin"),
         (&["task_entry"], j(r#""nope""#), "task_entry", "classifier, echo"),
@@ -180,4 +194,23 @@ fn the_cohort_is_never_below_the_target() {
     assert_eq!(Redundancy::new(1.5).unwrap().cohort(3), 4);
     assert_eq!(Redundancy::new(1.0).unwrap().cohort(7), 7);
     assert_eq!(Redundancy::new(2.0).unwrap().cohort(u32::MAX), u32::MAX);
+}
+
+#[test]
+fn late_updates_are_dropped_unless_the_document_says_otherwise_and_an_extender_takes_none() {
+    assert_eq!(parse(&minimal()).unwrap().hyper.late, Late::Drop);
+    for (late, expected) in [("stale", Late::Stale { max_staleness: 5 }), ("buffer", Late::Buffer)] {
+        let mut doc = minimal();
+        doc["hyper_parameters"] = serde_json::json!({"late": late});
+        assert_eq!(parse(&doc).unwrap().hyper.late, expected);
+        doc["compression"] = serde_json::json!({"values": "qsgd8"});
+        parse(&doc).unwrap();
+        doc["compression"]["model"] = "f16".into();
+        assert_eq!(parse(&doc).unwrap_err().field, "compression.model");
+        doc["compression"] = Value::Null;
+        doc["extender"] = serde_json::json!({"script_path": "e", "entry": "e.py"});
+        let e = parse(&doc).unwrap_err();
+        assert_eq!(e.field, "extender");
+        assert!(e.problem.contains(late), "{e}");
+    }
 }

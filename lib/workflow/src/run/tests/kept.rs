@@ -50,11 +50,13 @@ fn the_state_a_round_is_made_from_goes_with_the_model_it_is_made_from() {
 
 #[test]
 fn the_stored_form_of_a_run_whose_rule_keeps_a_state_is_the_golden_one() {
-    let golden = include_str!("../../../golden/run-kept.json").trim_end();
+    let golden = include_str!("../../../golden/run-kept.2.json").trim_end();
     let mut run = to_be_summed();
     feed(&mut run, NOW, kept(1, "s1"));
     assert_eq!(String::from_utf8(run.snapshot()).unwrap(), golden);
     assert_eq!(RunMachine::restore(golden.as_bytes()).unwrap(), run);
+    let first = include_str!("../../../golden/run-kept.1.json").trim_end();
+    assert_eq!(RunMachine::restore(first.as_bytes()).unwrap(), run, "of version 1");
 }
 
 #[test]
