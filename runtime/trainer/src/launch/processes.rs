@@ -191,16 +191,23 @@ mod tests {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        let tree = below(pid);
-        assert_eq!(tree.len(), 1);
-        assert_eq!(tree, children_by_parent(pid));
+        // between its fork and its exec the second process is still a copy of the first
+        let is_sleep = |pid: &i32| command_line(*pid).is_some_and(|line| line == "sleep 1000");
+        let tree = loop {
+            let tree = below(pid);
+            if tree.iter().any(is_sleep) {
+                break tree;
+            }
+        };
+        // before the other figure: a process that has just begun grows
+        let exact = proportional(&tree);
         let usage = usage(&[vec![pid], tree.clone()].concat());
-        assert_eq!(usage.threads, 2);
-        let memory = usage.memory;
-        assert!(memory > 50_000 && proportional(&tree).is_none_or(|exact| exact <= memory), "{usage:?}");
-        assert_eq!(command_line(tree[0]).unwrap(), "sleep 1000");
-        tree.into_iter().for_each(kill);
+        let by_parent = children_by_parent(pid);
+        tree.iter().copied().for_each(kill);
         child.kill().unwrap();
         child.wait().unwrap();
+        assert_eq!((tree.len(), &tree), (1, &by_parent));
+        assert_eq!(usage.threads, 2);
+        assert!(usage.memory > 50_000 && exact.is_none_or(|exact| exact <= usage.memory), "{usage:?}");
     }
 }
