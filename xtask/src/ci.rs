@@ -59,8 +59,9 @@ pub(crate) fn run() -> Result<()> {
 
 /// `cargo xtask test`.
 pub(crate) fn test(only: &[String]) -> Result<()> {
-    // Integration tests start the programs; cargo does not build those for them.
-    cargo(&["build", "-p", "nsfl-node", "-p", "nsfl-ctl", "--locked"])?;
+    // Integration tests start the programs; cargo does not build those for them. The whole workspace, as the tests
+    // are built: the same artefacts.
+    cargo(&["build", "--workspace", "--bins", "--locked"])?;
     let tests = tests(only)?;
     println!("{}", tests.closing);
     tests.done

@@ -13,13 +13,16 @@ use std::process::Command;
 
 const CLIENTS: u32 = 4;
 
-/// What ci runs. The first three must reach more than any site reaches alone in as many passes over its images; the
-/// last, on few images, shows that the optimizer's part of an update arrives and is kept.
-const IN_CI: [Trial; 4] = [
-    Trial { example: Example::Pytorch, optimizer: None, samples: None, floor: 0.8 },
-    Trial { example: Example::Keras, optimizer: None, samples: None, floor: 0.8 },
-    Trial { example: Example::Torchscript, optimizer: None, samples: None, floor: 0.8 },
-    Trial { example: Example::Pytorch, optimizer: Some(Optimizer::Scaffold), samples: Some(3000), floor: 0.6 },
+/// What ci runs. The first three must reach more than any site reaches alone in as many passes over its images. The
+/// others, on few images: an optimizer's part of an update arrives and is kept, workers of a task train one model.
+const IN_CI: [Trial; 7] = [
+    whole(Example::Pytorch),
+    whole(Example::Keras),
+    whole(Example::Torchscript),
+    Trial { optimizer: Some(Optimizer::Scaffold), ..few(Example::Pytorch) },
+    Trial { optimizer: Some(Optimizer::Fedprox), ..few(Example::Keras) },
+    Trial { workers: 2, ..few(Example::Pytorch) },
+    Trial { workers: 2, ..few(Example::Keras) },
 ];
 const ROUNDS_IN_CI: u32 = 3;
 
@@ -27,7 +30,16 @@ struct Trial {
     example: Example,
     optimizer: Option<Optimizer>,
     samples: Option<u32>,
+    workers: u32,
     floor: f64,
+}
+
+const fn whole(example: Example) -> Trial {
+    Trial { example, optimizer: None, samples: None, workers: 1, floor: 0.8 }
+}
+
+const fn few(example: Example) -> Trial {
+    Trial { samples: Some(3000), floor: 0.6, ..whole(example) }
 }
 
 #[derive(Args)]
@@ -42,6 +54,9 @@ pub(crate) struct ExampleArgs {
     /// The job's federated optimizer.
     #[arg(long)]
     optimizer: Option<Optimizer>,
+    /// Workers that train together in each client's task. Not for torchscript, which has one.
+    #[arg(long, default_value_t = 1)]
+    workers: u32,
     /// Share of the 10,000 test images that must be told apart in the end.
     #[arg(long, default_value_t = 0.85)]
     floor: f64,
@@ -113,7 +128,7 @@ fn run_one(example: Example, args: &ExampleArgs) -> Result<()> {
     let accuracy = trained(example, args, &environment, &clients, &programs, dir);
     let accuracy = accuracy.with_context(|| format!("what nodes said and kept is in {}", dir.display()))?;
     let optimizer = args.optimizer.map(Optimizer::name);
-    let shown = json!({"example": example.name(), "optimizer": optimizer, "rounds": args.rounds, "accuracy": accuracy, "floor": args.floor});
+    let shown = json!({"example": example.name(), "optimizer": optimizer, "workers": args.workers, "rounds": args.rounds, "accuracy": accuracy, "floor": args.floor});
     println!("{shown}");
     ensure!(accuracy >= args.floor, "accuracy {accuracy}, at least {} expected; see {}", args.floor, dir.display());
     if args.dir.is_none() {
@@ -124,9 +139,12 @@ fn run_one(example: Example, args: &ExampleArgs) -> Result<()> {
 
 /// Examples for a few rounds, with a floor that the sites' models alone miss.
 pub(crate) fn in_ci() -> Result<()> {
-    IN_CI.into_iter().try_for_each(|Trial { example, optimizer, samples, floor }| {
+    IN_CI.into_iter().try_for_each(|Trial { example, optimizer, samples, workers, floor }| {
         let rounds = ROUNDS_IN_CI;
-        run_one(example, &ExampleArgs { example: None, rounds, samples, optimizer, floor, dev: false, dir: None })
+        run_one(
+            example,
+            &ExampleArgs { example: None, rounds, samples, optimizer, workers, floor, dev: false, dir: None },
+        )
     })
 }
 
@@ -152,9 +170,9 @@ struct Programs {
 impl Programs {
     /// The trainer is one of the dev profile, as `cargo xtask torch` makes it: libtorch does the work.
     fn build(example: Example, dev: bool, environment: &Environment) -> Result<Self> {
-        let profile = if dev { "dev" } else { "release" };
-        let nodes = ["build", "--locked", "--profile", profile, "-p", "nsfl-node", "-p", "nsfl-ctl"];
-        ci::cargo_with(&nodes, &[])?;
+        let chosen: &[&str] =
+            if dev { &["--workspace", "--bins"] } else { &["--release", "-p", "nsfl-node", "-p", "nsfl-ctl"] };
+        ci::cargo_with(&[&["build", "--locked"], chosen].concat(), &[])?;
         if example == Example::Torchscript {
             let trainer = ["build", "--locked", "-p", "nsfl-trainer-torch", "--features", "torch"];
             ci::cargo_with(&trainer, &environment.libtorch())?;
@@ -210,7 +228,7 @@ fn exported(example: Example, environment: &Environment, dir: &Path) -> Result<(
     for entry in std::fs::read_dir(example.folder())? {
         let path = entry?.path();
         let name = path.file_name().context("an entry of a folder has a name")?;
-        let is_part = path.extension().is_some_and(|e| e == "py") || name == "config.json";
+        let is_part = path.extension().is_some_and(|e| e == "py") || name == "config.json" || name == "workers.json";
         if is_part && name != "export.py" {
             std::fs::copy(&path, package.join(name))?;
         }
@@ -253,6 +271,11 @@ fn document(example: Example, args: &ExampleArgs) -> Result<Value> {
     job["hyper_parameters"]["max_round_num"] = args.rounds.into();
     if let Some(samples) = args.samples.filter(|_| example != Example::Torchscript) {
         job["parameters"]["--samples"] = samples.into();
+    }
+    if args.workers > 1 {
+        ensure!(example != Example::Torchscript, "a torchscript task has one worker");
+        job["resource"]["worker_num"] = args.workers.into();
+        job["scripts"]["config_file"] = "workers.json".into();
     }
     if let Some(optimizer) = args.optimizer {
         job["optimizer"] = json!({"name": optimizer.name()});

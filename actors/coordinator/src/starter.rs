@@ -6,10 +6,10 @@ use crate::patience::{Patience, SAME};
 use crate::{Aggregator, AggregatorArgs, Coordinator, CoordinatorArgs, ExtenderConfig};
 use backon::{ExponentialBuilder, Retryable as _};
 use nsfl_actor::{Address, ChildEvent, ChildSpec, Directory, Failure, Restart, Strategy, Supervisor, SupervisorSpec};
-use nsfl_messages::{CoordinatorMsg, GatewayMsg, JobRun, Live, SchedulerMsg, SelectorMsg, Starter};
+use nsfl_messages::{CoordinatorMsg, GatewayMsg, JobRun, Live, RunEvent, SchedulerMsg, SelectorMsg, Starter};
 use nsfl_store::{BlobStore, JobStore};
 use nsfl_trainer::TrainerCommand;
-use nsfl_types::JobKey;
+use nsfl_types::{Code, JobKey};
 use nsfl_workflow::RetryPolicy;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -101,8 +101,8 @@ impl CoordinatorStarter {
             };
             (Address::new(format!("{path}/extender"), MAILBOX), args)
         });
-        let (scheduler, key) = (s.scheduler.clone(), run.key.clone());
-        let patience = Patience::new(move |reason| tell_given_up(scheduler.clone(), key.clone(), reason));
+        let (scheduler, key, number) = (s.scheduler.clone(), run.key.clone(), run.run);
+        let patience = Patience::new(move |reason| tell_given_up(scheduler.clone(), key.clone(), number, reason));
         let coordinator_args = CoordinatorArgs {
             run: run.clone(),
             surroundings: s.clone(),
@@ -153,19 +153,24 @@ impl CoordinatorStarter {
     }
 
     /// The listener for the supervisor `jobs`: a job whose own supervisor does not stay is FAILED, with the cause chain.
-    pub fn on_give_up(scheduler: Address<SchedulerMsg>) -> impl Fn(&ChildEvent) + Send + Sync + 'static {
+    pub fn on_give_up(&self) -> impl Fn(&ChildEvent) + Send + Sync + 'static {
+        let (scheduler, runs) = (self.surroundings.scheduler.clone(), self.runs.clone());
         move |event| {
             let ChildEvent::GaveUp { path, failure } = event else { return };
             let Some(key) = job_of(path) else { return };
-            tell_given_up(scheduler.clone(), key, failure.to_string());
+            let run = runs.lock().expect("nothing panics while it holds this lock").get(&key).copied();
+            if let Some(run) = run {
+                tell_given_up(scheduler.clone(), key, run, failure.to_string());
+            }
         }
     }
 }
 
 /// Tells the scheduler, until it has heard.
-fn tell_given_up(scheduler: Address<SchedulerMsg>, key: JobKey, reason: String) {
+fn tell_given_up(scheduler: Address<SchedulerMsg>, key: JobKey, run: u32, reason: String) {
+    let event = RunEvent::Failed { code: Code::Internal, reason };
     tokio::spawn(async move {
-        while scheduler.tell(SchedulerMsg::GaveUp { key: key.clone(), reason: reason.clone() }).await.is_err() {
+        while scheduler.tell(SchedulerMsg::Run { key: key.clone(), run, event: event.clone() }).await.is_err() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });

@@ -118,13 +118,6 @@ pub enum SchedulerMsg {
         /// What happened.
         event: RunEvent,
     },
-    /// The job's actors failed again and again and were given up.
-    GaveUp {
-        /// The job.
-        key: JobKey,
-        /// The cause chain.
-        reason: String,
-    },
     /// What came of having a run's coordinator started.
     StartEnded {
         /// The job.

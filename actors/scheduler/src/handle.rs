@@ -37,12 +37,6 @@ impl Scheduler {
                 self.input(&key, run_input(run, event), ctx).await?;
                 self.look_at_queue(ctx);
             }
-            SchedulerMsg::GaveUp { key, reason } => {
-                if let Some(run) = self.book.get(&key).map(|e| e.machine.run()) {
-                    self.input(&key, JobInput::RunFailed { run, code: Code::Internal, reason }, ctx).await?;
-                }
-                self.look_at_queue(ctx);
-            }
             SchedulerMsg::StartEnded { key, run, ended } => {
                 if let Err(failure) = ended {
                     let failed = JobInput::RunFailed { run, code: Code::Internal, reason: failure.to_string() };

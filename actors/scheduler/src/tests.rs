@@ -221,14 +221,19 @@ async fn a_stopped_job_waits_for_its_coordinator_and_a_deleted_one_leaves_nothin
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_was_given_up_has_failed_with_the_cause_chain() {
+async fn a_run_that_was_given_up_has_failed_with_the_cause_chain_and_the_next_run_does_not_notice() {
     let world = World::new(2).await;
     world.create(document("j")).await.unwrap();
     world.until("j", JobState::Starting).await;
-    let reason = "aggregator: panicked: boom".to_owned();
-    world.scheduler.tell(SchedulerMsg::GaveUp { key: key("j"), reason }).await.unwrap();
+    let given_up = RunEvent::Failed { code: Code::Internal, reason: "aggregator: panicked: boom".to_owned() };
+    world.run_event("j", 1, given_up.clone()).await;
     let view = world.until("j", JobState::Failed).await;
     assert!(view.status.reason.contains("panicked: boom"), "{}", view.status.reason);
+    world.operate("j", JobOperation::Start).await.unwrap();
+    world.until("j", JobState::Starting).await;
+    world.run_event("j", 1, given_up).await;
+    world.run_event("j", 2, RunEvent::Started).await;
+    world.until("j", JobState::Running).await;
 }
 
 #[tokio::test(start_paused = true)]

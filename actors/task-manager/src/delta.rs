@@ -5,6 +5,7 @@
 use crate::compressed::Wanted;
 use crate::trainer::Assignment;
 use bytes::BytesMut;
+use nsfl_actor::{Waiter, blocking};
 use nsfl_fault_point::Step;
 use nsfl_store::{BlobStore, BlobWriter, StoreError};
 use nsfl_tensor::{StreamError, TensorError, WeightsHead, WeightsView, write_delta_from};
@@ -14,7 +15,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use tokio::runtime::Handle;
 
 /// Bytes handed to the store at once.
 const CHUNK: usize = 1 << 20;
@@ -27,9 +27,9 @@ pub(crate) async fn store(task: &Assignment, folder: &Path, name: &str) -> Resul
     let wanted = task.work.compression.as_ref().map(|compression| Wanted::of(task, compression)).transpose()?;
     let base = task.blobs.open(task.base.digest).await.map_err(|e| bad_store(&e))?;
     let writer = task.blobs.create().await.map_err(|e| bad_store(&e))?;
-    let (runtime, store) = (Handle::current(), task.blobs.clone());
-    let written = tokio::task::spawn_blocking(move || {
-        let mut out = Out { writer, runtime: &runtime, buffer: BytesMut::with_capacity(CHUNK) };
+    let (waiter, store) = (Waiter::new(), task.blobs.clone());
+    let written = blocking(move || {
+        let mut out = Out { writer, waiter: &waiter, buffer: BytesMut::with_capacity(CHUNK) };
         let local = Local::new(local, len)?;
         match wanted {
             None => write(store.as_ref(), &base, &local, &mut out)?,
@@ -68,7 +68,7 @@ impl Local {
 /// Takes the update's bytes, and hands them to the store in larger pieces. For the blocking pool only.
 pub(crate) struct Out<'a> {
     writer: Box<dyn BlobWriter>,
-    runtime: &'a Handle,
+    waiter: &'a Waiter,
     buffer: BytesMut,
 }
 
@@ -83,7 +83,7 @@ impl Out<'_> {
     }
 
     fn flush(&mut self) -> Result<(), Refusal> {
-        self.runtime.block_on(self.writer.write(self.buffer.split().freeze())).map_err(|e| bad_store(&e))
+        self.waiter.wait(self.writer.write(self.buffer.split().freeze())).map_err(|e| bad_store(&e))
     }
 
     fn finish(mut self) -> Result<Box<dyn BlobWriter>, Refusal> {
@@ -161,12 +161,12 @@ mod tests {
     async fn delta(base: Vec<u8>, local: Vec<u8>) -> Result<Vec<u8>, Refusal> {
         let store = std::sync::Arc::new(MemoryBlobStore::default());
         let (writer, at) = (store.create().await.unwrap(), store.clone());
-        let runtime = Handle::current();
+        let waiter = Waiter::new();
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, &local).unwrap();
         let len = local.len() as u64;
-        let written = tokio::task::spawn_blocking(move || {
-            let mut out = Out { writer, runtime: &runtime, buffer: BytesMut::new() };
+        let written = blocking(move || {
+            let mut out = Out { writer, waiter: &waiter, buffer: BytesMut::new() };
             write(at.as_ref(), &base, &Local::new(file, len)?, &mut out)?;
             out.finish()
         });

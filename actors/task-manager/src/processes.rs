@@ -246,6 +246,6 @@ fn not_started(what: &str, error: &dyn std::fmt::Display) -> Refusal {
 
 /// Work on the file system, off the threads of the actors.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    let ended = tokio::task::spawn_blocking(work).await;
+    let ended = nsfl_actor::blocking(work).await;
     ended.map_err(|e| Refusal::new(Code::Internal, format!("work on files was given up: {e}")))
 }

@@ -197,10 +197,7 @@ fn core(
         live: live(addresses.live.clone()),
     };
     let starter = CoordinatorStarter::new(addresses.jobs.clone(), addresses.coordinators.clone(), surroundings);
-    let jobs = SupervisorSpec::new("jobs")
-        .bind(&addresses.jobs)
-        .give_up(GiveUp::Drop)
-        .on_event(CoordinatorStarter::on_give_up(addresses.scheduler.clone()));
+    let jobs = SupervisorSpec::new("jobs").bind(&addresses.jobs).give_up(GiveUp::Drop).on_event(starter.on_give_up());
     let args = SchedulerArgs {
         store: store.clone(),
         blobs: blobs.clone(),

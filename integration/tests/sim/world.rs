@@ -173,10 +173,7 @@ impl World {
             live: Arc::new(drop),
         };
         let starter = CoordinatorStarter::new(jobs.clone(), coordinators.clone(), surroundings);
-        let jobs = SupervisorSpec::new("jobs")
-            .bind(&jobs)
-            .give_up(GiveUp::Drop)
-            .on_event(CoordinatorStarter::on_give_up(scheduler.clone()));
+        let jobs = SupervisorSpec::new("jobs").bind(&jobs).give_up(GiveUp::Drop).on_event(starter.on_give_up());
         let scheduler_args = SchedulerArgs {
             store,
             blobs: blobs.clone(),

@@ -125,8 +125,8 @@ async fn a_coordinator_that_cannot_get_on_is_given_up_with_its_cause_and_the_oth
                 }
             }
             msg = world.ends.recv() => match msg.unwrap() {
-                SchedulerMsg::GaveUp { key: who, reason } => {
-                    assert_eq!(who, key());
+                SchedulerMsg::Run { key: who, run, event: RunEvent::Failed { code: Code::Internal, reason } } => {
+                    assert_eq!((who, run), (key(), 1));
                     given_up.get_or_insert((reason, start.elapsed()));
                     world.starter.end(&key()).await;
                     orders.remove(&key());

@@ -253,8 +253,7 @@ impl World {
         let jobs = Supervisor::unbound("jobs");
         let starter = CoordinatorStarter::new(jobs.clone(), coordinators.clone(), surroundings);
         let cohort = clients.iter().map(|c| c.parse().unwrap()).collect();
-        let on_event = CoordinatorStarter::on_give_up(scheduler.clone());
-        let jobs_spec = SupervisorSpec::new("jobs").bind(&jobs).give_up(GiveUp::Drop).on_event(on_event);
+        let jobs_spec = SupervisorSpec::new("jobs").bind(&jobs).give_up(GiveUp::Drop).on_event(starter.on_give_up());
         let sites = (blobs.clone(), coordinators.clone(), commands_out);
         let root = SupervisorSpec::new("test")
             .child(ChildSpec::role::<Ends>("scheduler", &scheduler, ends_out, Restart::Permanent))
@@ -285,7 +284,6 @@ impl World {
             match self.ends.recv().await.unwrap() {
                 SchedulerMsg::Run { event: RunEvent::Started | RunEvent::Progress { .. }, .. } => {}
                 SchedulerMsg::Run { event, .. } => return event,
-                SchedulerMsg::GaveUp { reason, .. } => return RunEvent::Failed { code: Code::Internal, reason },
                 other => panic!("unexpected {other:?}"),
             }
         }
