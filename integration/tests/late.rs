@@ -5,8 +5,8 @@
 use nsfl_integration::{Federation, Options, Signal, echo_job, node, said};
 use serde_json::{Value, json};
 
-/// Freezes c1 in the middle of its first task, until the others have made `rounds` models; gives the federation with the job at
-/// its end.
+/// Freezes c1 in the middle of its first task, until the others have made `rounds` models, then those until c1's update is
+/// accepted: nothing goes on in the federation that this gives.
 fn frozen_for(rounds: u32, fields: &Value, hyper: &Value) -> Federation {
     let options =
         Options { clients: 3, server_extra: "aggregation = { keep_rounds = 100 }\n".into(), ..Options::default() };
@@ -25,6 +25,11 @@ fn frozen_for(rounds: u32, fields: &Value, hyper: &Value) -> Federation {
     federation.clients[1..].iter().for_each(|client| client.signal(Signal::Stop).unwrap());
     federation.clients[0].signal(Signal::Continue).unwrap();
     federation.rest.wait_for("late", |e| e.kind == "update-accepted" && e.fields["client"] == "c1").unwrap();
+    federation
+}
+
+/// Until the job's end.
+fn go_on(federation: Federation) -> Federation {
     federation.clients[1..].iter().for_each(|client| client.signal(Signal::Continue).unwrap());
     federation.model("late").unwrap();
     federation
@@ -65,11 +70,23 @@ fn counts_with_its_staleness(federation: Federation) {
 #[test]
 fn the_update_of_a_frozen_client_counts_in_a_later_step_of_the_buffer_and_the_step_is_made_again_to_the_bit() {
     let fields = json!({"aggregator": {"name": "fedbuff", "params": {"k": 1}}});
-    counts_with_its_staleness(frozen_for(3, &fields, &json!({"late": "buffer", "threshold_client_num": 1})));
+    counts_with_its_staleness(go_on(frozen_for(3, &fields, &json!({"late": "buffer", "threshold_client_num": 1}))));
 }
 
 #[test]
 fn the_update_of_a_frozen_client_counts_in_a_later_round_and_the_round_is_made_again_to_the_bit() {
-    let hyper = json!({"late": "stale", "max_staleness": 20, "threshold_client_num": 2, "close_at_threshold": true});
-    counts_with_its_staleness(frozen_for(3, &json!({}), &hyper));
+    counts_with_its_staleness(go_on(frozen_for(3, &json!({}), &stale())));
+}
+
+#[test]
+fn a_late_update_that_was_accepted_counts_although_the_server_is_killed_before_its_round_closes() {
+    let mut federation = frozen_for(3, &json!({}), &stale());
+    federation.server.kill().unwrap();
+    federation.restart_server().unwrap();
+    counts_with_its_staleness(go_on(federation));
+}
+
+/// No round closes on one update.
+fn stale() -> Value {
+    json!({"late": "stale", "max_staleness": 20, "threshold_client_num": 2, "close_at_threshold": true})
 }

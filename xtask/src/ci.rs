@@ -46,6 +46,8 @@ pub(crate) fn run() -> Result<()> {
     step("examples", &mut example::in_ci);
 
     println!("\n==> summary");
+    // a full disk shows in the strangest places
+    let _ = Command::new("df").arg("-h").arg(metadata::root()).status();
     for (name, done, took) in &steps {
         println!("{:8.1} s  {}  {name}", took.as_secs_f64(), if done.is_ok() { "ok    " } else { "FAILED" });
     }

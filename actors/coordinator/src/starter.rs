@@ -5,7 +5,9 @@ use crate::extender::{Extender, ExtenderArgs};
 use crate::patience::{Patience, SAME};
 use crate::{Aggregator, AggregatorArgs, Coordinator, CoordinatorArgs, ExtenderConfig};
 use backon::{ExponentialBuilder, Retryable as _};
-use nsfl_actor::{Address, ChildEvent, ChildSpec, Directory, Failure, Restart, Strategy, Supervisor, SupervisorSpec};
+use nsfl_actor::{
+    Address, ChildEvent, ChildSpec, Directory, Failure, GiveUp, Restart, Strategy, Supervisor, SupervisorSpec,
+};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, JobRun, Live, RunEvent, SchedulerMsg, SelectorMsg, Starter};
 use nsfl_store::{BlobStore, JobStore};
 use nsfl_trainer::TrainerCommand;
@@ -152,17 +154,23 @@ impl CoordinatorStarter {
         if self.is_wanted(run) { started } else { Ok(()) }
     }
 
-    /// The listener for the supervisor `jobs`: a job whose own supervisor does not stay is FAILED, with the cause chain.
-    pub fn on_give_up(&self) -> impl Fn(&ChildEvent) + Send + Sync + 'static {
+    /// The supervisor `jobs`. A job whose own supervisor does not stay, as often as `patience` bears the same failure, is
+    /// FAILED, with the cause chain.
+    pub fn supervisor(&self) -> SupervisorSpec {
         let (scheduler, runs) = (self.surroundings.scheduler.clone(), self.runs.clone());
-        move |event| {
-            let ChildEvent::GaveUp { path, failure } = event else { return };
-            let Some(key) = job_of(path) else { return };
-            let run = runs.lock().expect("nothing panics while it holds this lock").get(&key).copied();
-            if let Some(run) = run {
-                tell_given_up(scheduler.clone(), key, run, failure.to_string());
-            }
-        }
+        SupervisorSpec::new("jobs")
+            .bind(&self.jobs)
+            .intensity(SAME, PERIOD)
+            .backoff(PAUSE, LONGEST_PAUSE)
+            .give_up(GiveUp::Drop)
+            .on_event(move |event| {
+                let ChildEvent::GaveUp { path, failure } = event else { return };
+                let Some(key) = job_of(path) else { return };
+                let run = runs.lock().expect("nothing panics while it holds this lock").get(&key).copied();
+                if let Some(run) = run {
+                    tell_given_up(scheduler.clone(), key, run, failure.to_string());
+                }
+            })
     }
 }
 

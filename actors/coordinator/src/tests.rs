@@ -11,9 +11,7 @@ mod trouble;
 mod world;
 
 use super::*;
-use nsfl_actor::{
-    Address, ChildSpec, Context, Directory, Failure, GiveUp, Next, Restart, Role, Supervisor, SupervisorSpec,
-};
+use nsfl_actor::{Address, ChildSpec, Context, Directory, Failure, Next, Restart, Role, Supervisor, SupervisorSpec};
 use nsfl_messages::wire::{TaskCommand, TaskOrder, TaskReport};
 use nsfl_messages::{
     Cohort, CoordinatorMsg, GatewayMsg, JobRun, LiveEvent, RunEvent, SchedulerMsg, SelectorMsg, Starter as _,
@@ -31,7 +29,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use world::{WAIT, World, delta, key, like, weights};
+use world::{Bounds, WAIT, World, delta, key, like, weights};
 
 #[tokio::test]
 async fn each_round_adds_the_mean_of_exactly_its_members_and_the_checkpoint_is_the_model() {
@@ -98,7 +96,8 @@ async fn an_initial_model_that_is_none_fails_the_run_and_not_the_clients() {
 /// c0 has answered; quiet is awaited.
 async fn waiting_for_quiet(grace_s: u64) -> World {
     let hyper = json!({"max_round_num": 1, "client_num": 2, "threshold_client_num": 2, "evaluate_interval": 0});
-    let world = World::with_grace(&["c0", "quiet"], hyper, Duration::from_secs(grace_s)).await;
+    let bounds = Bounds { link_grace: Duration::from_secs(grace_s), ..Bounds::default() };
+    let world = World::within(bounds, &["c0", "quiet"], hyper, json!({}), |_| {}).await;
     world.starter.start(world.run.clone()).await.unwrap();
     world.event("update-accepted", 0).await;
     world

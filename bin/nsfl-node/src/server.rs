@@ -19,7 +19,7 @@ use crate::backup::Backups;
 use crate::cli::ServerArgs;
 use crate::sweeper::{Sweeper, SweeperArgs};
 use crate::{check, exit, newer, node};
-use nsfl_actor::{Address, ChildSpec, Directory, GiveUp, Restart, Strategy, Supervisor, SupervisorSpec};
+use nsfl_actor::{Address, ChildSpec, Directory, Restart, Strategy, Supervisor, SupervisorSpec};
 use nsfl_api_server::{ApiServer, ApiServerArgs};
 use nsfl_config::ServerConfig;
 use nsfl_coordinator::{AggregationConfig, CoordinatorStarter, ExtenderConfig, Surroundings};
@@ -197,7 +197,7 @@ fn core(
         live: live(addresses.live.clone()),
     };
     let starter = CoordinatorStarter::new(addresses.jobs.clone(), addresses.coordinators.clone(), surroundings);
-    let jobs = SupervisorSpec::new("jobs").bind(&addresses.jobs).give_up(GiveUp::Drop).on_event(starter.on_give_up());
+    let jobs = starter.supervisor();
     let args = SchedulerArgs {
         store: store.clone(),
         blobs: blobs.clone(),

@@ -7,9 +7,7 @@ use crate::learning::{CLIENTS, SimTrainer, initial};
 use crate::net::Net;
 use crate::oracle::Oracle;
 use crate::trace::Trace;
-use nsfl_actor::{
-    Address, ChildSpec, Directory, GiveUp, Restart, Simulation, Strategy, Supervisor, SupervisorSpec, now_ms,
-};
+use nsfl_actor::{Address, ChildSpec, Directory, Restart, Simulation, Strategy, Supervisor, SupervisorSpec, now_ms};
 use nsfl_coordinator::{AggregationConfig, CoordinatorStarter, ExtenderConfig, Surroundings};
 use nsfl_gateway::{GatewayConfig, gateway_tree};
 use nsfl_messages::SchedulerMsg;
@@ -173,7 +171,7 @@ impl World {
             live: Arc::new(drop),
         };
         let starter = CoordinatorStarter::new(jobs.clone(), coordinators.clone(), surroundings);
-        let jobs = SupervisorSpec::new("jobs").bind(&jobs).give_up(GiveUp::Drop).on_event(starter.on_give_up());
+        let jobs = starter.supervisor();
         let scheduler_args = SchedulerArgs {
             store,
             blobs: blobs.clone(),

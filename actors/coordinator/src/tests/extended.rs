@@ -92,7 +92,8 @@ async fn a_job_killed_in_every_round_ends_with_the_same_model() {
 }
 
 async fn failed(text: &'static str, time: Duration) -> (World, String) {
-    let mut world = World::within(time, &["c0", "c1", "c2"], hyper(1), fields(), script(text)).await;
+    let bounds = Bounds { extender_time: time, ..Bounds::default() };
+    let mut world = World::within(bounds, &["c0", "c1", "c2"], hyper(1), fields(), script(text)).await;
     let RunEvent::Failed { code, reason } = world.run_to_its_end().await else { panic!("should fail") };
     assert_eq!(code, Code::ExtenderFailed, "{reason}");
     assert!(reason.contains("failed 2 times"), "the round was tried again: {reason}");

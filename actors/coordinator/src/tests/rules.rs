@@ -130,7 +130,9 @@ async fn an_update_without_a_number_that_the_rule_needs_is_refused_with_the_reas
 
 #[tokio::test]
 async fn a_round_that_needs_more_memory_than_the_operator_allows_fails_with_the_bytes() {
-    let mut world = World::within_memory(1000, &["c0", "c1", "c2"], hyper(3, 1), rule("median", &json!({}))).await;
+    let bounds = Bounds { memory_bytes: 1000, ..Bounds::default() };
+    let median = rule("median", &json!({}));
+    let mut world = World::within(bounds, &["c0", "c1", "c2"], hyper(3, 1), median, |_| {}).await;
     let RunEvent::Failed { code, reason } = world.run_to_its_end().await else { panic!("should fail") };
     assert_eq!(code, Code::TooLarge, "{reason}");
     assert!(reason.contains("1000 are allowed"), "{reason}");

@@ -159,50 +159,31 @@ pub(super) struct World {
     pub(super) root: Supervisor,
 }
 
+/// What the node's configuration allows a job.
+pub(super) struct Bounds {
+    pub(super) link_grace: Duration,
+    pub(super) extender_time: Duration,
+    pub(super) memory_bytes: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { link_grace: Duration::from_secs(3600), extender_time: Duration::from_secs(60), memory_bytes: 64 << 20 }
+    }
+}
+
 impl World {
     pub(super) async fn new(clients: &[&str], hyper: Value) -> Self {
         Self::with(clients, hyper, json!({}), |_| {}).await
     }
 
-    pub(super) async fn with_grace(clients: &[&str], hyper: Value, link_grace: Duration) -> Self {
-        Self::made(link_grace, Duration::from_secs(60), clients, hyper, json!({}), |_| {}).await
-    }
-
+    /// With more fields of the document, after `prepare` has filled the namespace's storage.
     pub(super) async fn with(clients: &[&str], hyper: Value, fields: Value, prepare: impl FnOnce(&Path)) -> Self {
-        Self::within(Duration::from_secs(60), clients, hyper, fields, prepare).await
+        Self::within(Bounds::default(), clients, hyper, fields, prepare).await
     }
 
-    /// With more fields of the document, after `prepare` has filled the namespace's storage; an extender has `time`.
     pub(super) async fn within(
-        time: Duration,
-        clients: &[&str],
-        hyper: Value,
-        fields: Value,
-        prepare: impl FnOnce(&Path),
-    ) -> Self {
-        Self::made(Duration::from_secs(3600), time, clients, hyper, fields, prepare).await
-    }
-
-    pub(super) async fn within_memory(bytes: u64, clients: &[&str], hyper: Value, fields: Value) -> Self {
-        let (grace, time) = (Duration::from_secs(3600), Duration::from_secs(60));
-        Self::made_within(bytes, grace, time, clients, hyper, fields, |_| {}).await
-    }
-
-    async fn made(
-        link_grace: Duration,
-        time: Duration,
-        clients: &[&str],
-        hyper: Value,
-        fields: Value,
-        prepare: impl FnOnce(&Path),
-    ) -> Self {
-        Self::made_within(64 << 20, link_grace, time, clients, hyper, fields, prepare).await
-    }
-
-    async fn made_within(
-        memory_bytes: u64,
-        link_grace: Duration,
-        time: Duration,
+        bounds: Bounds,
         clients: &[&str],
         hyper: Value,
         fields: Value,
@@ -244,16 +225,21 @@ impl World {
             storage,
             scratch: folder.path().join("scratch"),
             trainer: TrainerCommand { program: "/nonexistent".into(), args: Vec::new() },
-            link_grace,
+            link_grace: bounds.link_grace,
             retry: RetryPolicy { max_attempts: 2, backoff_base_ms: 1, backoff_max_ms: 1 },
-            aggregation: AggregationConfig { memory_bytes, keep_rounds: 1 },
-            extender: ExtenderConfig { enabled: true, python: "python3".into(), timeout: time, memory_bytes: 8 << 30 },
+            aggregation: AggregationConfig { memory_bytes: bounds.memory_bytes, keep_rounds: 1 },
+            extender: ExtenderConfig {
+                enabled: true,
+                python: "python3".into(),
+                timeout: bounds.extender_time,
+                memory_bytes: 8 << 30,
+            },
             live: Arc::new(move |event| heard.lock().unwrap().push(event)),
         };
         let jobs = Supervisor::unbound("jobs");
         let starter = CoordinatorStarter::new(jobs.clone(), coordinators.clone(), surroundings);
         let cohort = clients.iter().map(|c| c.parse().unwrap()).collect();
-        let jobs_spec = SupervisorSpec::new("jobs").bind(&jobs).give_up(GiveUp::Drop).on_event(starter.on_give_up());
+        let jobs_spec = starter.supervisor();
         let sites = (blobs.clone(), coordinators.clone(), commands_out);
         let root = SupervisorSpec::new("test")
             .child(ChildSpec::role::<Ends>("scheduler", &scheduler, ends_out, Restart::Permanent))
