@@ -1,5 +1,6 @@
 //! What an api-server is given by the composition root.
 
+use crate::AuditKept;
 use bytes::Bytes;
 use nsfl_actor::{Address, Directory, Supervisor};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, LiveEvent, SchedulerMsg, SelectorMsg};
@@ -80,6 +81,8 @@ pub struct ApiServerArgs {
     pub root: Supervisor,
     /// Tokens, the audit log, marks on clients.
     pub access: Arc<dyn AccessStore>,
+    /// How much of the audit log is kept.
+    pub audit: AuditKept,
     /// Whether requests from this machine need no token.
     pub loopback_without_token: bool,
     /// The last lines of this process's log.

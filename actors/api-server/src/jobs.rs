@@ -5,10 +5,12 @@ use crate::rounds;
 use crate::session::caller;
 use crate::shared::{App, Shared, job_key, namespace};
 use actix_web::{HttpRequest, HttpResponse, web};
+use nsfl_actor::now_ms;
 use nsfl_fault_point::Step;
 use nsfl_messages::{JobOperation, JobView, SchedulerMsg};
 use nsfl_rest_model::{Answer, Checkpoint, Job, Jobs};
-use nsfl_types::{Code, JobKey, Namespace, Refusal};
+use nsfl_telemetry::{Stage, TraceContext, is_traced};
+use nsfl_types::{Code, JobKey, JobSpec, Namespace, Refusal};
 
 type JobPath = web::Path<(String, String)>;
 type Answered = Result<HttpResponse, ApiError>;
@@ -20,9 +22,11 @@ pub(crate) async fn create(app: App, path: web::Path<String>, request: HttpReque
     let author = caller(&request)?.author;
     let namespace = namespace(&path, Request::ChangeJob)?;
     let document = document(&app, body).await?;
+    let submission = Submission::of(&namespace, &document);
     let step = Step::new("api-server", &"create");
     step.reach("begin");
     done(app.ask(&app.args.scheduler, |reply| SchedulerMsg::Create { namespace, document, author, reply }).await?)?;
+    submission.done(1);
     step.reach("before-reply");
     Ok(HttpResponse::Created().json(Answer::successful()))
 }
@@ -36,7 +40,36 @@ pub(crate) async fn update(app: App, path: JobPath, request: HttpRequest, body: 
 }
 
 pub(crate) async fn start(app: App, path: JobPath) -> Answered {
-    operate(&app, job_key(path.into_inner(), Request::ChangeJob)?, JobOperation::Start).await
+    let key = job_key(path.into_inner(), Request::ChangeJob)?;
+    let submission = Submission::of_job(key.clone());
+    let answer = operate(&app, key.clone(), JobOperation::Start).await?;
+    if is_traced() {
+        submission.done(app.job(key).await?.run);
+    }
+    Ok(answer)
+}
+
+/// What a run comes from: the root of its first round's trace.
+struct Submission(Option<(JobKey, u64)>);
+
+impl Submission {
+    fn of_job(key: JobKey) -> Self {
+        Self(is_traced().then(|| (key, now_ms())))
+    }
+
+    /// The document names the job.
+    fn of(namespace: &Namespace, document: &[u8]) -> Self {
+        let spec = is_traced().then(|| JobSpec::parse(document).ok()).flatten();
+        let key = spec.map(|(_, spec)| JobKey::new(namespace.clone(), spec.id));
+        Self(key.map(|key| (key, now_ms())))
+    }
+
+    fn done(self, run: u32) {
+        if let Some((key, began)) = self.0 {
+            let work = Stage::at("submit", TraceContext::of_submission(&key, run), None, began);
+            work.with("job", key.to_string()).with("run", i64::from(run)).done();
+        }
+    }
 }
 
 pub(crate) async fn stop(app: App, path: JobPath) -> Answered {

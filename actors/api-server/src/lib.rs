@@ -21,6 +21,7 @@ mod live;
 mod metrics;
 mod openapi;
 mod operations;
+mod retention;
 mod rounds;
 mod routes;
 mod served;
@@ -34,4 +35,5 @@ mod tokens;
 
 pub use args::{ApiServerArgs, Backup, BackupStream, Limits, Tls};
 pub use first_token::first_token;
+pub use retention::AuditKept;
 pub use server::{ApiServer, ApiServerMsg};

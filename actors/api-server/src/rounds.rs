@@ -98,6 +98,7 @@ pub(crate) fn awaited(view: &CoordinatorView) -> Vec<Awaited> {
             message: progress.map(|progress| progress.message.clone()).unwrap_or_default(),
             metrics: progress.map(|progress| measured(progress.metrics.clone())).unwrap_or_default(),
             at: progress.map(|progress| progress.at.into()),
+            uploading: progress.and_then(|progress| progress.uploading).map(Into::into),
         }
     };
     view.run.awaited.iter().map(of).collect()
@@ -161,6 +162,10 @@ fn member(record: MemberRecord) -> Member {
         code: record.code.map(|code| code.as_str().to_owned()),
         reason: record.reason,
         cause: record.cause,
+        sent: record.steps.sent.map(Into::into),
+        started: record.steps.started.map(Into::into),
+        uploading: record.steps.uploading.map(Into::into),
+        bytes: record.steps.bytes,
         at: record.at.into(),
     }
 }

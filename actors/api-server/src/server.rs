@@ -4,6 +4,7 @@ use crate::access::Access;
 use crate::args::ApiServerArgs;
 use crate::guard::guard;
 use crate::live::{self, Pulse};
+use crate::retention::retain;
 use crate::routes::{count, routes};
 use crate::shared::Shared;
 use crate::storage::Storage;
@@ -67,6 +68,7 @@ impl Role for ApiServer {
             closing: closed,
         });
         ctx.run(live::beat(shared.clone()));
+        ctx.run(retain(shared.clone()));
         let server = serve(&shared, listener)?;
         let handle = server.handle();
         // Not the server itself: aborted, it would leave its threads behind. It ends by its handle.

@@ -151,6 +151,24 @@ async fn the_record_says_who_asked_for_a_change_and_what_came_of_it() {
     assert_eq!(server.audit().await.len(), before + 3, "looking is not recorded, nor who is nobody");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_too_old_goes_and_a_newer_one_stays() {
+    let server = server(vec![], None).await;
+    server.ask("DELETE", "/namespaces/default/jobs/a", &[], "").await;
+    let recorded = server.audit().await;
+    let old = nsfl_store::AuditRecord { at: nsfl_types::Timestamp(7), ..recorded[0].clone() };
+    server.access.append_audit(old).await.unwrap();
+    // looked at as a life begins, and then every hour
+    server.root.restart_child("api-server").await.unwrap();
+    let gone = async {
+        while server.audit().await.len() > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), gone).await.unwrap();
+    assert_eq!(server.audit().await, recorded);
+}
+
 impl Server {
     async fn audit(&self) -> Vec<nsfl_store::AuditRecord> {
         self.access.audit(0, 1000).await.unwrap()

@@ -109,6 +109,7 @@ fn arguments(server: &Server, listen: &str) -> ApiServerArgs {
         gateway: Address::new("gateway", 1),
         root: server.root.clone(),
         access: Arc::new(MemoryAccessStore::default()),
+        audit: nsfl_api_server::AuditKept { age: Duration::from_secs(3600), records: 1000 },
         loopback_without_token: true,
         logs: LogTail::new(),
         backup: support::broken_backup(),

@@ -2,7 +2,7 @@
 
 use crate::aggregator::{AggregatorMsg, Unfit};
 use crate::audit::{self, KeptRound};
-use crate::driver::{Coordinator, CoordinatorArgs, Owners};
+use crate::driver::{Coordinator, CoordinatorArgs, Owners, now};
 use crate::extender::{Call, Combine, Combined, ExtenderMsg, Fault};
 use crate::record::Recorder;
 use crate::sum::{Order, Summed, numbers};
@@ -11,6 +11,7 @@ use nsfl_actor::{Address, AskError, Context, Failure};
 use nsfl_messages::wire::{Scripts, TaskCommand, TaskOrder};
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, RunEvent, SelectRequest, SelectorMsg};
 use nsfl_store::{CheckpointRecord, Owner};
+use nsfl_telemetry::{Stage, TraceContext};
 use nsfl_types::{BlobRef, ClientId, Code, ExtenderSpec, OptimizerSpec, Refusal, TaskKey, TaskKind, seed_for};
 use nsfl_workflow::{Member, MemberState, Packages, RunEffect, RunInput, UpdateRef};
 use serde_json::{Map, Value};
@@ -28,6 +29,7 @@ impl Coordinator {
     pub(crate) fn carry_out(&mut self, effects: Vec<RunEffect>, ctx: &Context<CoordinatorMsg>) {
         for effect in effects {
             self.traffic.closed(&effect);
+            self.spans.see(now(), &effect);
             match effect {
                 RunEffect::InitModel => self.init_model(ctx),
                 RunEffect::SelectCohort { round, attempt, kind, count, except } => {
@@ -83,13 +85,20 @@ impl Coordinator {
         let owner = self.owners.of_update(&key);
         // what its staleness will be is for the machine to say
         let (weight, extra, numbers) = (update.weight, update.extra, numbers(update.metrics.clone(), 0));
+        let accept = Stage::begin("accept", TraceContext::of_task(&key));
         let question = async move {
             let owner = match owner {
                 Ok(owner) => owner,
                 Err(error) => return Ok(Err(Unfit::Unjudged(Refusal::new(Code::Internal, error.to_string())))),
             };
             let check = |reply| AggregatorMsg::Check { base, update: blob, extra, weight, numbers, owner, reply };
-            aggregator.ask(WORK, check).await
+            let verdict = aggregator.ask(WORK, check).await;
+            match &verdict {
+                Ok(Ok(())) => accept.done(),
+                Ok(Err(Unfit::Refused(refusal) | Unfit::Unjudged(refusal))) => accept.failed(refusal),
+                Err(error) => accept.failed(error),
+            }
+            verdict
         };
         ctx.spawn(question, move |verdict| match verdict {
             Ok(Ok(Ok(()))) => CoordinatorMsg::Input(RunInput::UpdateStored { key, update }),
@@ -139,12 +148,17 @@ impl Coordinator {
         let request = SelectRequest { spec, count, except, used: self.used.clone(), seed };
         let selector = self.args.surroundings.selector.clone();
         let broadcast = self.broadcast(round, kind);
+        let select = Stage::begin("select", self.spans.round(round)).with("attempt", i64::from(attempt));
         let question = async move {
-            let none = |reason: String| (vec![RunInput::NoCohort { round, attempt, kind, reason }], None);
-            let cohort = match selector.ask(ASK, |reply| SelectorMsg::Select { request, reply }).await {
-                Ok(cohort) if !cohort.clients.is_empty() => cohort,
-                Ok(_) => return none("no client fits the job".into()),
-                Err(error) => return none(unanswered("selector", &error)),
+            let chosen = match selector.ask(ASK, |reply| SelectorMsg::Select { request, reply }).await {
+                Ok(cohort) if !cohort.clients.is_empty() => Ok(cohort),
+                Ok(_) => Err("no client fits the job".to_owned()),
+                Err(error) => Err(unanswered("selector", &error)),
+            };
+            select.ended(&chosen);
+            let cohort = match chosen {
+                Ok(cohort) => cohort,
+                Err(reason) => return (vec![RunInput::NoCohort { round, attempt, kind, reason }], None),
             };
             let selected = RunInput::CohortSelected { round, attempt, kind, clients: cohort.clients };
             let Some(broadcast) = broadcast else { return (vec![selected], None) };
@@ -249,6 +263,7 @@ impl Coordinator {
             models: owners.models.clone(),
             states: owners.states.clone(),
         };
+        let sum = Stage::begin("aggregate", self.spans.attempt(round, attempt, TaskKind::Train));
         let question = async move {
             let asked = aggregator.ask(WORK, |reply| AggregatorMsg::Aggregate { order: order.clone(), reply }).await;
             let summed = answered(Ok(asked))?;
@@ -270,7 +285,7 @@ impl Coordinator {
             let combined = combined?;
             Ok((Summed { model: combined.model.unwrap_or(result), state: kept }, Some(combined)))
         };
-        ctx.spawn(question, move |answer: Result<Result<(Summed, Option<Combined>), Fault>, Failure>| {
+        ctx.spawn(sum.over(question), move |answer: Result<Result<(Summed, Option<Combined>), Fault>, Failure>| {
             let answer = answer.unwrap_or_else(|failure| internal(failure).map_err(Fault::from));
             let (inputs, cause) = match answer {
                 Ok((Summed { model, state }, combined)) => {
@@ -302,7 +317,8 @@ impl Coordinator {
         let scaffold = run.spec.optimizer.as_ref().is_some_and(OptimizerSpec::is_scaffold);
         let strip = scaffold.then(|| self.owners.models.clone());
         let state = self.machine.rule_state();
-        let work = output::save(self.args.surroundings.clone(), record, state, strip, content);
+        let saving = Stage::begin("checkpoint", self.spans.round(round));
+        let work = saving.over(output::save(self.args.surroundings.clone(), record, state, strip, content));
         ctx.spawn(work, move |saved| {
             CoordinatorMsg::Input(match saved.unwrap_or_else(internal) {
                 Ok(()) => RunInput::CheckpointSaved { round },

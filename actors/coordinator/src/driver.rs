@@ -5,6 +5,7 @@ use crate::links::{Links, News};
 use crate::live::LiveProgress;
 use crate::patience::Patience;
 use crate::record::Recorder;
+use crate::spans::Spans;
 use crate::traffic::Traffic;
 use crate::{AggregatorMsg, Surroundings};
 use nsfl_actor::{Address, Context, Failure, Next, Role, Timer, now_ms};
@@ -48,6 +49,7 @@ pub(crate) struct Coordinator {
     progress: LiveProgress,
     pub(crate) recorder: Recorder,
     pub(crate) traffic: Traffic,
+    pub(crate) spans: Spans,
     generation: u64,
     timer: Option<Timer>,
 }
@@ -83,7 +85,7 @@ impl Owners {
     }
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp(now_ms())
 }
 
@@ -116,6 +118,7 @@ impl Role for Coordinator {
         let recorder = Recorder::new(key.clone(), *run);
         let owners = Owners::new(&args.run.key, args.run.run)?;
         let traffic = Traffic::of(&args, machine.view().model).await?;
+        let spans = Spans::of(&args).await?;
         let progress = LiveProgress::new(key.clone(), args.surroundings.live.clone());
         let links = Links::default();
         let (judging, unjudged, timer) = (BTreeSet::new(), BTreeMap::new(), None);
@@ -130,6 +133,7 @@ impl Role for Coordinator {
             progress,
             recorder,
             traffic,
+            spans,
             generation,
             timer,
         };
@@ -383,6 +387,13 @@ impl Coordinator {
             TaskReport::Progress { key, done, message, metrics } => {
                 if self.machine.awaited_base(&key).is_some() {
                     self.progress.told(&key, done, &message, metrics);
+                }
+                None
+            }
+            TaskReport::Uploading { key } => {
+                if self.machine.awaited_base(&key).is_some() {
+                    let at = self.progress.uploads(&key);
+                    self.recorder.uploads(key, at);
                 }
                 None
             }

@@ -75,6 +75,12 @@ pub(crate) struct Fault {
     pub(crate) cause: Option<Box<Cause>>,
 }
 
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.refusal.fmt(f)
+    }
+}
+
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         Self { refusal, cause: None }

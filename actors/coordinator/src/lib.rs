@@ -16,6 +16,7 @@ mod patience;
 mod record;
 mod scaffold;
 mod sent;
+mod spans;
 mod starter;
 mod state;
 mod sum;

@@ -25,20 +25,36 @@ impl LiveProgress {
 
     /// The word of a client that is awaited.
     pub(crate) fn told(&mut self, key: &TaskKey, done: Option<f64>, message: &str, metrics: Metrics) {
-        let at = Timestamp(now_ms());
         let known = metrics.0.into_iter().filter(|(name, value)| value.is_finite() && name.len() <= METRIC_NAME);
         let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE).collect();
-        let progress = TaskProgress {
-            done: done.filter(|done| done.is_finite()).map(|done| done.clamp(0.0, 1.0)),
-            message,
-            metrics: Metrics(known.take(METRICS).collect()),
-            at,
-        };
+        self.tell(
+            key,
+            TaskProgress {
+                done: done.filter(|done| done.is_finite()).map(|done| done.clamp(0.0, 1.0)),
+                message,
+                metrics: Metrics(known.take(METRICS).collect()),
+                at: Timestamp(now_ms()),
+                uploading: None,
+            },
+        );
+    }
+
+    /// A client that is awaited has trained and brings what it has made; what it said of its training stays.
+    pub(crate) fn uploads(&mut self, key: &TaskKey) -> Timestamp {
+        let at = Timestamp(now_ms());
+        let known = self.clients.get(&key.client).filter(|(of, _)| of == key).map(|(_, progress)| progress.clone());
+        let blank =
+            TaskProgress { done: None, message: String::new(), metrics: Metrics::default(), at, uploading: None };
+        self.tell(key, TaskProgress { done: Some(1.0), uploading: Some(at), at, ..known.unwrap_or(blank) });
+        at
+    }
+
+    fn tell(&mut self, key: &TaskKey, progress: TaskProgress) {
         let fields = json!({
             "round": key.round, "attempt": key.attempt, "kind": key.kind, "client": key.client,
             "done": progress.done, "message": progress.message, "metrics": progress.metrics,
         });
-        (self.live)(LiveEvent { job: self.job.clone(), at, kind: "task-progress", fields });
+        (self.live)(LiveEvent { job: self.job.clone(), at: progress.at, kind: "task-progress", fields });
         self.clients.insert(key.client.clone(), (key.clone(), progress));
     }
 
@@ -79,5 +95,13 @@ mod tests {
         assert_eq!((shown.len(), shown[&"b".parse::<ClientId>().unwrap()].done), (2, None));
         assert_eq!(told.lock().unwrap().len(), 2);
         assert!(live.of(|key| key.round == 2).is_empty(), "another round");
+        let (began, client) = (live.uploads(&key("a", 1)), "a".parse::<ClientId>().unwrap());
+        let shown = live.of(|key| key.round == 1);
+        assert_eq!((shown[&client].uploading, shown[&client].message.len()), (Some(began), MESSAGE));
+        live.uploads(&key("a", 2));
+        assert!(
+            live.of(|key| key.round == 2)[&client].message.is_empty(),
+            "what it said of another task is not of this one"
+        );
     }
 }

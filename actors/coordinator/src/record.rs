@@ -1,19 +1,22 @@
 //! What the store keeps of a run beside the machine's snapshot: rounds, members, checkpoints, events. Pure.
 
-use nsfl_store::{Change, CheckpointRecord, EventRecord, MemberRecord, MemberState as Stored, RoundRecord, RoundState};
+use nsfl_store::{
+    Change, CheckpointRecord, EventRecord, MemberRecord, MemberState as Stored, RoundRecord, RoundState, Steps,
+};
 use nsfl_types::{BlobRef, Cause, ClientId, Code, JobKey, Metrics, TaskKey, TaskKind, Timestamp};
 use nsfl_workflow::{Member, MemberState, RoundId, RoundOutcome, RunEffect};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-/// Turns effects into records. Remembers when the open round was opened, which checkpoint is being saved, and what is
-/// known of a failure beside what the machine knows.
+/// Turns effects into records. Remembers when the open round was opened, which checkpoint is being saved, who is bringing an
+/// update, and what is known of a failure beside what the machine knows.
 pub(crate) struct Recorder {
     job: JobKey,
     run: u32,
     opened: Option<(RoundName, Timestamp)>,
     saving: Option<Saving>,
+    uploading: BTreeMap<TaskKey, Timestamp>,
     task_cause: Option<(TaskKey, Cause)>,
     round_cause: Option<Cause>,
 }
@@ -25,7 +28,8 @@ type RoundName = (u32, u32, TaskKind);
 
 impl Recorder {
     pub(crate) fn new(job: JobKey, run: u32) -> Self {
-        Self { job, run, opened: None, saving: None, task_cause: None, round_cause: None }
+        let uploading = BTreeMap::new();
+        Self { job, run, opened: None, saving: None, uploading, task_cause: None, round_cause: None }
     }
 
     /// Id and file name of a round's checkpoint.
@@ -36,6 +40,11 @@ impl Recorder {
     /// The folder's path is told when the checkpoint's saving begins.
     pub(crate) fn saving(&mut self, record: CheckpointRecord, content: Arc<OnceLock<BlobRef>>) {
         self.saving = Some(Saving(record, content));
+    }
+
+    /// A client that is awaited brings its update since then; stored with what becomes of it.
+    pub(crate) fn uploads(&mut self, key: TaskKey, at: Timestamp) {
+        self.uploading.insert(key, at);
     }
 
     /// What the client knows of its task's failure; of the input that comes next.
@@ -130,9 +139,14 @@ impl Recorder {
         changes
     }
 
-    fn member_changed(&self, at: Timestamp, key: &TaskKey, state: &MemberState) -> Vec<Change> {
+    fn member_changed(&mut self, at: Timestamp, key: &TaskKey, state: &MemberState) -> Vec<Change> {
+        let uploading = if state.is_awaited() { None } else { self.uploading.remove(key) };
         let cause = self.task_cause.as_ref().filter(|(of, _)| of == key).map(|(_, cause)| cause);
-        let mut changes = vec![member(key.clone(), at, state, false, cause.cloned(), None)];
+        let mut change = member(key.clone(), at, state, false, cause.cloned(), None);
+        if let Change::PutMember(record) = &mut change {
+            record.steps.uploading = uploading;
+        }
+        let mut changes = vec![change];
         let about = |mut fields: Value| {
             fields["round"] = json!(key.round);
             fields["attempt"] = json!(key.attempt);
@@ -168,6 +182,7 @@ impl Recorder {
         Closed { members, late, goes_on, metrics, model }: &Closed<'_>,
     ) -> Vec<Change> {
         let ((round, attempt, kind), model) = (name, *model);
+        self.uploading.retain(|key, _| *goes_on || (key.round, key.attempt, key.kind) != name);
         let opened = self.opened.take().filter(|(of, _)| *of == name).map_or(at, |(_, opened)| opened);
         let accepted = members.values().filter(|s| matches!(s, MemberState::Accepted { .. })).count() + late.len();
         let cohort = members.len() + late.len();
@@ -242,5 +257,14 @@ fn member(
         MemberState::Failed { code, reason } => (Stored::Failed, Metrics::default(), Some(*code), reason.clone()),
         MemberState::Silent { code, reason } => (Stored::Straggler, Metrics::default(), Some(*code), reason.clone()),
     };
-    Change::PutMember(MemberRecord { task, state: stored, metrics, code, reason, cause, counted, at })
+    let steps = match state {
+        MemberState::Invited if !closed => Steps { sent: Some(at), ..Steps::default() },
+        MemberState::Started if !closed => Steps { started: Some(at), ..Steps::default() },
+        MemberState::Accepted { update } => {
+            let blobs = update.blob.iter().chain(&update.extra);
+            Steps { bytes: Some(blobs.map(|blob| blob.len).sum()), ..Steps::default() }
+        }
+        _ => Steps::default(),
+    };
+    Change::PutMember(MemberRecord { task, state: stored, metrics, code, reason, cause, counted, steps, at })
 }

@@ -215,7 +215,8 @@ impl Session {
             TaskReport::Started { ref key }
             | TaskReport::Done { ref key, .. }
             | TaskReport::Failed { ref key, .. }
-            | TaskReport::Progress { ref key, .. } => {
+            | TaskReport::Progress { ref key, .. }
+            | TaskReport::Uploading { ref key } => {
                 let key = key.clone();
                 if let TaskReport::Done { update, extra, .. } = &report {
                     let written = update.iter().chain(extra).map(|blob| blob.digest).collect();

@@ -60,6 +60,9 @@ pub struct TaskProgress {
     pub metrics: Metrics,
     /// When it was told.
     pub at: Timestamp,
+    /// When it began to bring what it has made.
+    #[serde(default)]
+    pub uploading: Option<Timestamp>,
 }
 
 /// Something that is worth watching and not worth storing.

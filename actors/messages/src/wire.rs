@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
 /// Version of these messages, agreed at the link's handshake as the version of each export.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// Export index of the client registry: `RegistryReport`s.
 pub const EXPORT_REGISTRY: u16 = 0;
 /// Export index of a client's tasks: `TaskReport`s to the server, `TaskCommand`s to the client.
@@ -101,6 +101,11 @@ pub enum TaskReport {
         /// Numbers so far.
         metrics: Metrics,
     },
+    /// Its trainer is done, what it made is on its way. Sent at most once.
+    Uploading {
+        /// The task.
+        key: TaskKey,
+    },
 }
 
 impl TaskOrder {
@@ -131,7 +136,8 @@ impl TaskReport {
             TaskReport::Started { key }
             | TaskReport::Done { key, .. }
             | TaskReport::Failed { key, .. }
-            | TaskReport::Progress { key, .. } => Some(key),
+            | TaskReport::Progress { key, .. }
+            | TaskReport::Uploading { key } => Some(key),
         }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Entry {
     pub(crate) machine: JobMachine,
     pub(crate) created: Timestamp,
     pub(crate) started: Option<Timestamp>,
+    /// Since when it waits for its run, or has waited.
+    pub(crate) queued: Timestamp,
     /// The selector has been asked and has not answered yet.
     pub(crate) checking: bool,
 }
@@ -23,7 +25,16 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn new(now: Timestamp, key: JobKey, document: JobDocument, spec: JobSpec, author: String) -> Self {
         let machine = JobMachine::new(key);
-        Self { document, author, spec: Arc::new(spec), machine, created: now, started: None, checking: false }
+        Self {
+            document,
+            author,
+            spec: Arc::new(spec),
+            machine,
+            created: now,
+            started: None,
+            queued: now,
+            checking: false,
+        }
     }
 
     /// # Errors
@@ -34,7 +45,8 @@ impl Entry {
             JobSpec::parse(record.document.as_bytes()).map_err(|e| Failure::from(e).context(context()))?;
         let machine = JobMachine::restore(&record.snapshot).map_err(|e| Failure::from(e).context(context()))?;
         let (created, started, author) = (record.created, record.started, record.author.clone());
-        Ok(Self { document, author, spec: Arc::new(spec), machine, created, started, checking: false })
+        let queued = created;
+        Ok(Self { document, author, spec: Arc::new(spec), machine, created, started, queued, checking: false })
     }
 
     pub(crate) fn record(&self) -> JobRecord {

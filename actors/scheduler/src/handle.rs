@@ -7,6 +7,7 @@ use nsfl_aggregate::Aggregation;
 use nsfl_fault_point::Step;
 use nsfl_messages::{JobOperation, JobRun, JobView, RunEvent, SchedulerMsg};
 use nsfl_store::{Certainty, Change, EventRecord, Owner, StoreError};
+use nsfl_telemetry::{Stage, TraceContext};
 use nsfl_types::{Code, JobError, JobKey, JobSpec, JobState, ModelSource, Namespace, Refusal, Timestamp};
 use nsfl_workflow::{JobEffect, JobInput, Operation};
 use serde_json::json;
@@ -75,9 +76,14 @@ impl Scheduler {
         if matches!(input, JobInput::Scheduled) {
             entry.started = Some(now());
         }
+        let waited = entry.state() == JobState::Starting;
         entry.machine.handle(now(), input, &mut effects);
         if effects.is_empty() {
             return Ok(());
+        }
+        if waited && entry.state() == JobState::Running {
+            let submission = TraceContext::of_submission(key, entry.machine.run());
+            Stage::since("schedule", submission, entry.queued.0).done();
         }
         // Nobody waits for an answer here: a failed write is left to the restart, which reloads.
         self.commit(Change::UpdateJob(entry.record()), key, &effects).await?;
@@ -146,7 +152,10 @@ impl Scheduler {
             return Ok(if gone { Ok(()) } else { Err(not_found(key)) });
         };
         let operation = match operation {
-            JobOperation::Start => Operation::Start,
+            JobOperation::Start => {
+                entry.queued = now();
+                Operation::Start
+            }
             JobOperation::Stop => Operation::Stop,
             JobOperation::Delete => Operation::Delete,
         };

@@ -11,7 +11,7 @@ use nsfl_actor::{Context, Failure, Next, Role, SendError, Timer, now_ms};
 use nsfl_fault_point::Step;
 use nsfl_messages::wire::TaskReport;
 use nsfl_store::TaskRecord;
-use nsfl_telemetry::span;
+use nsfl_telemetry::{Stage, TraceContext, span};
 use nsfl_types::{Code, Refusal, TaskKey, Timestamp};
 use nsfl_workflow::{Outcome, TaskEffect, TaskInput, TaskMachine, TaskOrder, TaskPhase};
 use serde_json::{Value, json};
@@ -40,6 +40,9 @@ pub(crate) struct Executor {
     /// What it does now was begun by its timer.
     timed: bool,
     trainer: Option<AbortHandle>,
+    began: Timestamp,
+    /// Why its work came to nothing, if it did.
+    in_vain: Option<String>,
 }
 
 impl Role for Executor {
@@ -60,6 +63,8 @@ impl Role for Executor {
             uploading: false,
             timed: false,
             trainer: None,
+            began: Timestamp(now_ms()),
+            in_vain: None,
         };
         if let Some(record) = record {
             executor.machine = Some(TaskMachine::restore(&record.snapshot)?);
@@ -107,6 +112,7 @@ impl Role for Executor {
                 TaskInput::Uploaded
             }
         };
+        self.look_at(&input);
         self.step(ctx, |machine, now, effects| machine.handle(now, input, effects)).instrument(span).await?;
         if self.is_over() { self.gone().await } else { Ok(Next::Continue) }
     }
@@ -165,7 +171,8 @@ impl Executor {
                     let work = self.machine.as_ref().map(|machine| Work::of(machine.order()));
                     let fetch = async move {
                         let needs = work.transpose()?.map(|work| site.config.trainer.needs(&work)).unwrap_or_default();
-                        transfer::fetch(&site, &key, std::iter::once(base).chain(needs)).await
+                        let download = Stage::begin("download", TraceContext::of_work(&key));
+                        download.over(transfer::fetch(&site, &key, std::iter::once(base).chain(needs))).await
                     };
                     ctx.spawn(fetch, ExecutorMsg::Fetched);
                 }
@@ -176,7 +183,15 @@ impl Executor {
                 if let (Some(order), None) = (order, &self.trainer) {
                     let work = async move {
                         match assignment(&site, &order).await {
-                            Ok(task) => site.config.trainer.run(&task).await,
+                            Ok(task) => {
+                                let train = Stage::begin("trainer", TraceContext::of_work(&task.key));
+                                let outcome = site.config.trainer.run(&task).await;
+                                match &outcome {
+                                    Outcome::Failed { code, reason, .. } => train.failed(format!("{code}: {reason}")),
+                                    Outcome::Done { .. } => train.done(),
+                                }
+                                outcome
+                            }
                             Err(Refusal { code, reason }) => Outcome::Failed { code, reason, cause: None },
                         }
                     };
@@ -190,7 +205,11 @@ impl Executor {
             }
             TaskEffect::Upload { blobs } => {
                 if !std::mem::replace(&mut self.uploading, true) {
-                    ctx.spawn(async move { transfer::upload(&site, &blobs).await }, ExecutorMsg::Uploaded);
+                    site.report(TaskReport::Uploading { key: key.clone() });
+                    let bytes = blobs.iter().map(|blob| blob.len).sum::<u64>();
+                    let upload = Stage::begin("upload", TraceContext::of_work(&key));
+                    let upload = upload.with("bytes", i64::try_from(bytes).unwrap_or(i64::MAX));
+                    ctx.spawn(async move { upload.over(transfer::upload(&site, &blobs)).await }, ExecutorMsg::Uploaded);
                 }
             }
             TaskEffect::Report { report } => self.site.report(order::to_wire(key, report)),
@@ -200,7 +219,27 @@ impl Executor {
         Ok(())
     }
 
+    /// Whether its work will have been in vain, for those who look at it afterwards.
+    fn look_at(&mut self, input: &TaskInput) {
+        match input {
+            TaskInput::Cancelled => self.in_vain = Some("not wanted any more".to_owned()),
+            TaskInput::Refused { code } => self.in_vain = Some(format!("refused: {code}")),
+            TaskInput::TrainerEnded { outcome: Outcome::Failed { code, reason, .. } } => {
+                self.in_vain = Some(format!("{code}: {reason}"));
+            }
+            _ => {}
+        }
+    }
+
     async fn gone(&mut self) -> Result<Next, Failure> {
+        if self.machine.take().is_some() {
+            let (place, task) = (TraceContext::of_work(&self.key), TraceContext::of_task(&self.key));
+            let work = Stage::at("work", place, Some(task), self.began.0);
+            match self.in_vain.take() {
+                None => work.done(),
+                Some(why) => work.failed(why),
+            }
+        }
         self.tell_manager(TaskManagerMsg::Forgotten { key: self.key.clone() }).await?;
         Ok(Next::Stop)
     }

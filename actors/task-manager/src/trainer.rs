@@ -6,6 +6,7 @@ use crate::site::owner;
 use async_trait::async_trait;
 use nsfl_messages::wire::TaskOrder;
 use nsfl_store::BlobStore;
+use nsfl_telemetry::{Stage, TraceContext};
 use nsfl_types::{BlobRef, Cause, Code, Digest, Metrics, Refusal, TaskKey};
 use nsfl_workflow::Outcome;
 use std::collections::BTreeMap;
@@ -90,7 +91,8 @@ impl Assignment {
     /// # Errors
     /// Weights that are not the model's or not finite, or what the store says.
     pub async fn update(&self, folder: &Path, name: &str) -> Result<BlobRef, Refusal> {
-        delta::store(self, folder, name).await
+        let stage = Stage::begin("delta", TraceContext::of_work(&self.key));
+        stage.over(delta::store(self, folder, name)).await
     }
 
     /// Who owns what the task stores.

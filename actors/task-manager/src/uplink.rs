@@ -72,7 +72,7 @@ impl Role for Uplink {
                 let trace = report.key().map(|key| TraceContext::of_task(key).to_string());
                 let delivery = match report {
                     // the next one says more
-                    TaskReport::Progress { .. } => Delivery::AtMostOnce,
+                    TaskReport::Progress { .. } | TaskReport::Uploading { .. } => Delivery::AtMostOnce,
                     _ => Delivery::AtLeastOnce,
                 };
                 self.send(EXPORT_TASKS, &report, delivery, trace.as_deref());

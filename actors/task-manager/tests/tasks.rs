@@ -31,6 +31,7 @@ async fn an_order_becomes_a_delta_on_the_server_and_after_the_ack_nothing_is_lef
     assert_eq!(world.report().await, TaskReport::Started { key: train(1) });
     let update = BlobRef::of(&model(&DELTA));
     let done = TaskReport::Done { key: train(1), update: Some(update), extra: None, metrics: samples(30.0) };
+    assert_eq!(world.report().await, TaskReport::Uploading { key: train(1) });
     assert_eq!(world.report().await, done);
     assert_eq!(world.hub.blobs.open(update.digest).await.unwrap(), model(&DELTA));
     assert!(world.blobs.stat(update.digest).await.unwrap().is_some(), "kept until the server has answered");

@@ -1,8 +1,8 @@
 //! `check-config`: reads a configuration through all its layers, tries the certificates, prints what is in effect.
 
 use crate::cli::CheckArgs;
-use crate::{confine, exit};
-use nsfl_config::{ClientConfig, ServerConfig, Tls};
+use crate::{confine, exit, node};
+use nsfl_config::{ClientConfig, ServerConfig, Telemetry, Tls};
 use nsfl_transport::Credentials;
 use serde_json::Map;
 
@@ -14,15 +14,21 @@ pub(crate) fn main(args: &CheckArgs) -> anyhow::Result<()> {
     let credentials = if args.role == "server" {
         let config = ServerConfig::load(file, no_flags).map_err(wrong)?;
         print!("{}", config.describe());
+        check_collector(&config.telemetry)?;
         server_credentials(&config)?
     } else {
         let config = ClientConfig::load(file, no_flags).map_err(wrong)?;
         print!("{}", config.describe());
         confine::policy(&config)?;
+        check_collector(&config.telemetry)?;
         credentials(&config.tls)?
     };
     println!("# certificate: {}", credentials.identity());
     Ok(())
+}
+
+fn check_collector(telemetry: &Telemetry) -> anyhow::Result<()> {
+    node::collector(telemetry).map_or(Ok(()), |collector| collector.check()).map_err(exit::telemetry)
 }
 
 /// The server's credentials, which must be of the federation that is configured.

@@ -28,8 +28,10 @@ pub(crate) fn main(args: ClientArgs) -> anyhow::Result<()> {
     nsfl_telemetry::init(&config.log)?;
     let _lock = node::lock_folder(&config.data_dir)?;
     let shutdown = config.shutdown_ms.duration();
+    let credentials = check::credentials(&config.tls)?;
+    let identity = credentials.identity();
+    let _export = node::export(&config.telemetry, "nsfl-client", identity.name.as_str(), &identity.federation)?;
     node::run(async {
-        let credentials = check::credentials(&config.tls)?;
         let ready = json!({"ready": "client", "client": credentials.identity().name});
         let root = start(&config, credentials).await?;
         node::live(root, ready, &args.node, shutdown, async { Ok(()) }).await

@@ -35,6 +35,12 @@ pub(crate) fn store(error: nsfl_store::StoreError) -> anyhow::Error {
     coded(exit, failure.to_string())
 }
 
+/// The exit code for a collector that cannot be used.
+pub(crate) fn telemetry(error: nsfl_telemetry::CollectorError) -> anyhow::Error {
+    let why = nsfl_actor::Failure::from_error(&error);
+    coded(CONFIG, format!("configuration: telemetry.otlp: {why}"))
+}
+
 /// The exit code for a tree of actors that did not start or gave up.
 pub(crate) fn failure(failure: &nsfl_actor::Failure, otherwise: u8) -> anyhow::Error {
     let text = failure.to_string();

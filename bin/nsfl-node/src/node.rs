@@ -4,6 +4,8 @@ use crate::cli::NodeArgs;
 use crate::exit;
 use anyhow::Context as _;
 use nsfl_actor::{Exit, Supervisor};
+use nsfl_config::Telemetry;
+use nsfl_telemetry::{Collector, Export, Service};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -28,8 +30,32 @@ pub(crate) fn lock_folder(folder: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// Kept of the time for an orderly end for what follows the actors' end: the database, work on the blocking pool.
-const AFTER_ACTORS: Duration = Duration::from_secs(1);
+/// The collector that is configured, if there is one.
+pub(crate) fn collector(telemetry: &Telemetry) -> Option<Collector> {
+    let otlp = telemetry.otlp.as_ref()?;
+    let (timeout, interval) = (otlp.timeout_ms.duration(), otlp.interval_ms.duration());
+    Some(Collector { endpoint: otlp.endpoint.clone(), ca: otlp.ca.clone(), timeout, interval })
+}
+
+/// Has this process send its spans there, until it is dropped.
+pub(crate) fn export(
+    telemetry: &Telemetry,
+    name: &'static str,
+    instance: &str,
+    federation: &str,
+) -> anyhow::Result<Option<Export>> {
+    let service = Service {
+        name,
+        instance: instance.to_owned(),
+        version: env!("CARGO_PKG_VERSION"),
+        federation: federation.to_owned(),
+    };
+    collector(telemetry).map(|collector| collector.open(service)).transpose().map_err(exit::telemetry)
+}
+
+/// Kept of the time for an orderly end for what follows the actors' end, a third each: the database, work on the blocking
+/// pool, the last spans.
+const AFTER_ACTORS: Duration = Duration::from_millis(1500);
 
 /// Runs a daemon's life on a runtime of its own: as many threads as cores, at most four, since the heavy work is
 /// elsewhere. Work on the blocking pool that does not end in time is left behind.
@@ -42,7 +68,7 @@ pub(crate) fn run<T>(life: impl Future<Output = anyhow::Result<T>>) -> anyhow::R
         .build()
         .context("the runtime cannot be started")?;
     let done = runtime.block_on(life);
-    runtime.shutdown_timeout(AFTER_ACTORS / 2);
+    runtime.shutdown_timeout(AFTER_ACTORS / 3);
     done
 }
 
@@ -71,7 +97,7 @@ pub(crate) async fn live(
     tracing::info!(reason, "node stops");
     let (began, kept) = (Instant::now(), AFTER_ACTORS.min(shutdown / 2));
     root.shutdown(shutdown.saturating_sub(kept)).await;
-    match tokio::time::timeout(kept / 2, last).await {
+    match tokio::time::timeout(kept / 3, last).await {
         Ok(Ok(())) => {}
         // Nothing is lost: what is committed is in the log, which is read at the next start.
         Ok(Err(error)) => tracing::warn!(error = format!("{error:#}"), "end not quite orderly"),

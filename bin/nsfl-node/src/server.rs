@@ -55,6 +55,7 @@ pub(crate) fn main(args: ServerArgs) -> anyhow::Result<()> {
     let logs = nsfl_telemetry::init(&config.log)?;
     let _lock = node::lock_folder(&config.data_dir)?;
     let shutdown = config.shutdown_ms.duration();
+    let _export = node::export(&config.telemetry, "nsfl-server", "server", &config.federation)?;
     node::run(async {
         let started = start(config, logs).await?;
         let ready = json!({"ready": "server", "rest": started.rest, "link": started.link});
@@ -275,6 +276,10 @@ fn api_server(
         gateway: addresses.gateway.clone(),
         root: addresses.root.clone(),
         access,
+        audit: nsfl_api_server::AuditKept {
+            age: Duration::from_secs(24 * 3600 * u64::from(config.audit.keep_days.get())),
+            records: u64::from(config.audit.keep_records.get()),
+        },
         loopback_without_token: config.rest.loopback_without_token,
         logs,
         backup: Arc::new(move || {

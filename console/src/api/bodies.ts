@@ -152,6 +152,11 @@ export interface Member {
   code?: string | null;
   reason: string;
   cause?: Cause | null;
+  sent?: Time;
+  started?: Time;
+  uploading?: Time;
+  /** Of its update, once accepted. */
+  bytes?: number;
   at: Time;
 }
 
@@ -175,6 +180,7 @@ export interface Awaited {
   message: string;
   metrics: Measured;
   at: Time | null;
+  uploading?: Time;
 }
 
 export interface CurrentRound {

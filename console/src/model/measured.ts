@@ -56,17 +56,25 @@ export function perClient(
     for (const member of detail.members) {
       if (member.kind !== kind || member.state !== "accepted") continue;
       const values = series.get(member.client) ?? details.map(() => null);
-      values[index] = metric === SECONDS ? seconds(member, detail) : (member.metrics[metric] ?? null);
+      const own = OWN[metric];
+      values[index] = own ? own(member, detail) : (member.metrics[metric] ?? null);
       series.set(member.client, values);
     }
   });
   return [...series].map(([client, values]) => ({ client, values })).sort((a, b) => a.client.localeCompare(b.client));
 }
 
-/** Beside what clients measure: from the opening of the attempt to the acceptance. */
-export const SECONDS = "seconds";
+/** Beside what clients measure: what the server knows of their way. */
+export const OWN: Record<string, (member: Member, detail: RoundDetail) => number | null> = {
+  "time to answer": (member, { attempts }) => {
+    const attempt = attempts.find((of) => of.attempt === member.attempt && of.kind === member.kind);
+    return seconds(attempt?.opened, member.at);
+  },
+  "time in training": (member) => seconds(member.started, member.uploading ?? member.at),
+  "time to bring it": (member) => seconds(member.uploading, member.at),
+  "bytes brought": (member) => member.bytes ?? null,
+};
 
-function seconds(member: Member, { attempts }: RoundDetail): number | null {
-  const attempt = attempts.find((of) => of.attempt === member.attempt && of.kind === member.kind);
-  return attempt === undefined ? null : (Date.parse(member.at) - Date.parse(attempt.opened)) / 1000;
+function seconds(from: string | undefined, to: string): number | null {
+  return from === undefined ? null : (Date.parse(to) - Date.parse(from)) / 1000;
 }

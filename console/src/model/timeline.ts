@@ -14,6 +14,8 @@ export interface Step {
   ended: "accepted" | "refused" | "failed" | "straggler" | null;
   /** Its link is down. */
   away: boolean;
+  /** When it came to each stage, as far as that is known. */
+  times: Partial<Record<Stage, string>>;
   /** Of its training, 0 to 1, if known. */
   done: number | null;
   progress: Awaited | null;
@@ -32,7 +34,8 @@ export function timeline(current: CurrentRound, attempt: Round | undefined): Ste
     const ended = ENDED.has(member.state) ? (member.state as Step["ended"]) : null;
     const gone = away.has(member.client);
     const done = told?.done ?? null;
-    return { client: member.client, member, stage: stage(member, gone, told), ended, away: gone, done, progress: told };
+    const [at, times] = [stage(member, gone, told), timesOf(member, told, attempt)];
+    return { client: member.client, member, stage: at, ended, times, away: gone, done, progress: told };
   });
   const order = (step: Step) => (step.ended === null ? 0 : step.ended === "accepted" ? 2 : 1);
   const far = (step: Step) => STAGES.indexOf(step.stage) + (step.done ?? 0);
@@ -41,11 +44,21 @@ export function timeline(current: CurrentRound, attempt: Round | undefined): Ste
     .sort((a, b) => order(a) - order(b) || far(a) - far(b) || a.client.localeCompare(b.client));
 }
 
+function timesOf(member: Member, told: Awaited | null, attempt: Round | undefined): Step["times"] {
+  const [uploading, accepted] = [member.uploading ?? told?.uploading, member.state === "accepted" ? member.at : null];
+  return {
+    ...(attempt && { selected: attempt.opened }),
+    ...(member.sent && { sent: member.sent }),
+    ...(member.started && { training: member.started }),
+    ...(uploading && { uploading }),
+    ...(accepted && { accepted }),
+  };
+}
+
 /** A member that failed has come as far as it said last. */
 function stage(member: Member, away: boolean, told: Awaited | null): Stage {
   if (member.state === "accepted") return "accepted";
-  if (member.state === "refused") return "uploading";
-  if (told?.done === 1) return "uploading";
+  if (member.state === "refused" || member.uploading || told?.uploading) return "uploading";
   if (member.state === "started" || member.state === "failed" || told !== null) return "training";
   return away ? "selected" : "sent";
 }

@@ -8,6 +8,9 @@ export interface Node {
   children: string[];
   /** What a search looks at, in lower case. */
   text: string;
+  /** The last look that it was kept for, and the last that it was found by. */
+  kept: number;
+  found: number;
 }
 
 export interface ActorsUpdate {
@@ -62,7 +65,7 @@ export class Tree {
       return;
     }
     if (known !== undefined) this.unlink(known.actor);
-    this.nodes.set(actor.path, { actor, children: known?.children ?? [], text });
+    this.nodes.set(actor.path, { actor, children: known?.children ?? [], text, kept: 0, found: 0 });
     this.siblings(actor).push(actor.path);
   }
 
@@ -98,68 +101,4 @@ export function rows(tree: ActorTree): ActorRow[] {
   };
   walk(tree, null, 0);
   return all;
-}
-
-export interface Look {
-  text: string;
-  state: string;
-  /** Only those with something to see to. */
-  troubled: boolean;
-  /** What somebody opened or closed. */
-  toggled: ReadonlyMap<string, boolean>;
-}
-
-export interface Shown {
-  actor: ActorRow;
-  level: number;
-  position: number;
-  setSize: number;
-  /** None without children. */
-  open: boolean | undefined;
-  /** Shown for what is below it only. */
-  passed: boolean;
-  below: number;
-}
-
-/** More children than this are closed until somebody opens them. */
-const MANY = 40;
-
-export const filters = (look: Look): boolean => look.text !== "" || look.state !== "" || look.troubled;
-
-/** The rows to show, in tree order: what matches with the way to it. */
-export function shown(tree: Tree, look: Look): Shown[] {
-  const words = look.text
-    .toLowerCase()
-    .split(/\s+/)
-    .filter((word) => word !== "");
-  const filtering = filters(look);
-  const matches = ({ actor, text }: Node) =>
-    words.every((word) => text.includes(word)) &&
-    (look.state === "" || actor.state === look.state) &&
-    (!look.troubled || troubles(actor).length > 0);
-  const kept = new Set<string>();
-  if (filtering) {
-    for (const node of tree.nodes.values()) {
-      if (!matches(node)) continue;
-      for (let path: string | null = node.actor.path; path !== null && !kept.has(path); ) {
-        kept.add(path);
-        path = tree.nodes.get(path)?.actor.parent ?? null;
-      }
-    }
-  }
-  const out: Shown[] = [];
-  const walk = (paths: string[], level: number) => {
-    const here = filtering ? paths.filter((path) => kept.has(path)) : paths;
-    here.forEach((path, index) => {
-      const node = tree.nodes.get(path);
-      if (node === undefined) return;
-      const below = node.children.length;
-      const open = below === 0 ? undefined : (look.toggled.get(path) ?? (filtering || below <= MANY));
-      const passed = filtering && !matches(node);
-      out.push({ actor: node.actor, level, position: index + 1, setSize: here.length, open, passed, below });
-      if (open) walk(node.children, level + 1);
-    });
-  };
-  walk(tree.roots, 1);
-  return out;
 }

@@ -1,11 +1,13 @@
 /**
- * Rows of the same height, of which only those on the screen are in the page: ten thousand cost as much as fifty.
+ * Rows of the same height, of which only those on the screen are in the page: ten thousand cost as much as fifty. Of those, only
+ * what has changed is drawn again.
  * A grid, or a treegrid when rows have levels (WAI-ARIA): one row has the focus, arrows move it.
  */
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Glyph } from "./glyph.tsx";
+import { type Actions, Line } from "./line.tsx";
 import { type Move, move } from "./roving.ts";
 import { narrow } from "./screen.ts";
 
@@ -28,10 +30,18 @@ export interface Level {
   setSize: number;
 }
 
+/** A list, or what makes its rows when they are asked for. */
+export interface Rows<R> {
+  readonly length: number;
+  at(index: number): R | undefined;
+  /** Where the row of this id is; below 0 when it is not there. */
+  place?(id: string): number;
+}
+
 interface GridProps<R> {
   label: string;
   columns: Column<R>[];
-  rows: readonly R[];
+  rows: Rows<R>;
   id: (row: R) => string;
   empty: ComponentChildren;
   tree?: (row: R) => Level;
@@ -56,11 +66,13 @@ export function Grid<R>(props: GridProps<R>) {
   const [[sortBy, down], setSort] = useState<[string, boolean]>(["", false]);
   const toFocus = useRef(false);
   const rowHeight = narrow.value ? 44 : 30;
-  const shownColumns = columns.filter(({ from }) => from === undefined || width >= from);
+  const shownColumns = useMemo(() => columns.filter(({ from = 0 }) => width >= from), [columns, width]);
   const rows = useMemo(() => sorted(props.rows, columns, sortBy, down), [props.rows, sortBy, down]);
   const first = Math.max(0, Math.floor(top / rowHeight) - AROUND);
   const last = Math.min(rows.length, Math.ceil((top + height) / rowHeight) + AROUND);
-  const activeAt = active === "" ? -1 : rows.findIndex((row) => id(row) === active);
+  const activeAt = active === "" ? -1 : place(rows, id, active);
+  const actions = useRef<Actions<R>>({});
+  actions.current = { onOpen: props.onOpen, onToggle: props.onToggle, onFocus: setActive };
 
   useEffect(() => {
     const element = box.current;
@@ -83,7 +95,7 @@ export function Grid<R>(props: GridProps<R>) {
   }, [follow, rows]);
 
   const focusRow = (at: number) => {
-    const row = rows[at];
+    const row = rows.at(at);
     const element = box.current;
     if (row === undefined || element === null) return;
     setActive(id(row));
@@ -98,14 +110,14 @@ export function Grid<R>(props: GridProps<R>) {
     if (!(event.target instanceof HTMLElement) || event.target.getAttribute("role") !== "row") return;
     const at = Math.max(activeAt, 0);
     const page = Math.max(1, Math.floor(height / rowHeight) - 2);
-    const done = move(event.key, at, rows.length, page, tree && ((of) => level(rows[of], tree)));
+    const done = move(event.key, at, rows.length, page, tree && ((of) => level(rows.at(of), tree)));
     if (done === null) return;
     event.preventDefault();
     carryOut(done, at);
   };
 
   const carryOut = (done: Move, at: number) => {
-    const row = rows[at];
+    const row = rows.at(at);
     if (done.to !== undefined) focusRow(done.to);
     else if (row === undefined) return;
     else if (done.toggle !== undefined) props.onToggle?.(row, done.toggle);
@@ -138,40 +150,25 @@ export function Grid<R>(props: GridProps<R>) {
       </div>
       <div className="grid-body" role="rowgroup" style={{ height: `${rows.length * rowHeight}px` }}>
         {indices.map((at) => {
-          const row = rows[at];
+          const row = rows.at(at);
           if (row === undefined) return null;
-          const [key, of] = [id(row), tree?.(row)];
+          const key = id(row);
           return (
-            <div
+            <Line
               key={key}
-              role="row"
-              className={`grid-row ${key === selected ? "selected" : ""} ${props.rowClass?.(row) ?? ""} ${props.onOpen ? "opens" : ""}`}
-              style={{ ...template, height: `${rowHeight}px`, transform: `translateY(${at * rowHeight}px)` }}
-              tabIndex={at === tabbable ? 0 : -1}
-              aria-rowindex={at + 2}
-              aria-selected={selected === undefined ? undefined : key === selected}
-              aria-level={of?.level}
-              aria-expanded={of?.open}
-              aria-posinset={of?.position}
-              aria-setsize={of?.setSize}
-              onFocus={() => setActive(key)}
-              onClick={(event) => {
-                const on = event.target as Element;
-                if (on.closest("[data-toggle]")) props.onToggle?.(row, !of?.open);
-                else if (!on.closest("a, button, input")) props.onOpen?.(row);
-              }}
-            >
-              {shownColumns.map((column, index) => (
-                <div
-                  key={column.id}
-                  role={index === 0 ? "rowheader" : "gridcell"}
-                  className={column.end ? "cell end" : "cell"}
-                >
-                  {index === 0 && of && <Indent of={of} />}
-                  {column.cell(row)}
-                </div>
-              ))}
-            </div>
+              id={key}
+              at={at}
+              row={row}
+              columns={shownColumns}
+              template={template.gridTemplateColumns}
+              height={rowHeight}
+              tabbable={at === tabbable}
+              selected={selected === undefined ? undefined : key === selected}
+              class={props.rowClass?.(row) ?? ""}
+              opens={props.onOpen !== undefined}
+              of={tree?.(row)}
+              actions={actions}
+            />
           );
         })}
       </div>
@@ -185,26 +182,20 @@ const viewOf = (element: HTMLElement) => ({
   width: element.clientWidth,
 });
 
-function sorted<R>(rows: readonly R[], columns: Column<R>[], by: string, down: boolean): readonly R[] {
+function sorted<R>(rows: Rows<R>, columns: Column<R>[], by: string, down: boolean): Rows<R> {
   const compare = columns.find((column) => column.id === by)?.sort;
   if (compare === undefined) return rows;
-  return [...rows].sort(down ? (a, b) => compare(b, a) : compare);
+  return all(rows).sort(down ? (a, b) => compare(b, a) : compare);
+}
+
+const all = <R,>(rows: Rows<R>): R[] => Array.from({ length: rows.length }, (_, index) => rows.at(index) as R);
+
+function place<R>(rows: Rows<R>, id: (row: R) => string, of: string): number {
+  return rows.place?.(of) ?? all(rows).findIndex((row) => id(row) === of);
 }
 
 function level<R>(row: R | undefined, tree: (row: R) => Level): Level | undefined {
   return row === undefined ? undefined : tree(row);
-}
-
-function Indent({ of }: { of: Level }) {
-  return (
-    <span
-      className="indent"
-      style={{ width: `${(of.level - 1) * 14 + 18}px` }}
-      data-toggle={of.open === undefined ? undefined : ""}
-    >
-      {of.open !== undefined && <Glyph of={of.open ? "down" : "right"} />}
-    </span>
-  );
 }
 
 interface HeadProps<R> {

@@ -12,6 +12,8 @@ const PROGRAM = process.env.CONSOLE_NODE ?? join(ROOT, "target/debug/nsfl-node")
 
 export interface Federation {
   url: string;
+  /** The first admin's token, where one is needed. */
+  token: string;
   /** Below `/api/v1`. */
   get<T>(path: string): Promise<T>;
   submit(job: object): Promise<void>;
@@ -25,7 +27,7 @@ export interface Federation {
   stop(): Promise<void>;
 }
 
-export async function federation(clients: number): Promise<Federation> {
+export async function federation(clients: number, { tokens = false } = {}): Promise<Federation> {
   if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: cargo build --workspace --bins`);
   const folder = mkdtempSync(join(tmpdir(), "nsfl-console-"));
   const names = Array.from({ length: clients }, (_, index) => `c${index + 1}`);
@@ -42,7 +44,7 @@ export async function federation(clients: number): Promise<Federation> {
   };
   write(
     "server",
-    `federation = "console"\ndata_dir = "${folder}/server"\n[rest]\nlisten = "127.0.0.1:${rest}"\nloopback_without_token = true\n` +
+    `federation = "console"\ndata_dir = "${folder}/server"\n[rest]\nlisten = "127.0.0.1:${rest}"\nloopback_without_token = ${!tokens}\n` +
       `[link]\nlisten = "127.0.0.1:${link}"`,
   );
   for (const name of names) {
@@ -63,11 +65,15 @@ export async function federation(clients: number): Promise<Federation> {
   for (const name of names) running.set(name, await start("client", name));
   const url = `http://127.0.0.1:${rest}/console/`;
   const api = `http://127.0.0.1:${rest}/api/v1`;
+  const token = tokens ? readFileSync(join(folder, "server/admin.token"), "utf8").trim() : "";
+  const headers: Record<string, string> = tokens ? { authorization: `Bearer ${token}` } : {};
   return {
     url,
-    get: async (path) => (await fetch(api + path)).json(),
+    token,
+    get: async (path) => (await fetch(api + path, { headers })).json(),
     async submit(job) {
-      const answer = await fetch(`${api}/namespaces/default/jobs`, { method: "POST", body: JSON.stringify(job) });
+      const body = JSON.stringify(job);
+      const answer = await fetch(`${api}/namespaces/default/jobs`, { method: "POST", headers, body });
       if (answer.status !== 201) throw new Error(`refused: ${await answer.text()}`);
     },
     async killClient(name) {

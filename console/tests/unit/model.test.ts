@@ -5,7 +5,7 @@ import { empty, merged } from "../../src/model/buffer.ts";
 import { at, changed, fieldOf, read, written } from "../../src/model/document.ts";
 import { says } from "../../src/model/filter.ts";
 import { age, bytes, duration, metric, micros } from "../../src/model/format.ts";
-import { measures, perClient, SECONDS } from "../../src/model/measured.ts";
+import { measures, perClient } from "../../src/model/measured.ts";
 import { pack, place } from "../../src/model/package.ts";
 import { ticks } from "../../src/model/ticks.ts";
 import { timeline } from "../../src/model/timeline.ts";
@@ -140,7 +140,7 @@ describe("where the clients of a round are", () => {
     away: ["a"],
     progress: [
       { client: "c", done: 0.4, message: "", metrics: {}, at: null },
-      { client: "d", done: 1, message: "", metrics: {}, at: null },
+      { client: "d", done: 1, message: "", metrics: {}, at: null, uploading: "2026-01-01T00:00:04.000Z" },
     ],
     deadline: null,
     members: [
@@ -164,6 +164,20 @@ describe("where the clients of a round are", () => {
       ["f", "training", "failed"],
       ["e", "accepted", "accepted"],
     ]);
+  });
+
+  test("each stage has its time, as far as it is known", () => {
+    const times = Object.fromEntries(timeline(current, attempt).map(({ client, times }) => [client, times]));
+    const selected = attempt.opened;
+    expect(times.a).toEqual({ selected });
+    expect(times.d).toEqual({ selected, uploading: "2026-01-01T00:00:04.000Z" });
+    expect(times.e).toEqual({ selected, accepted: "2026-01-01T00:00:05.000Z" });
+  });
+
+  test("a script that says it is done is uploading only when its client says so", () => {
+    const done = { ...current, progress: [{ client: "d", done: 1, message: "", metrics: {}, at: null }] };
+    const d = timeline(done, attempt).find(({ client }) => client === "d");
+    expect(d?.stage).toBe("training");
   });
 });
 
@@ -210,7 +224,17 @@ describe("what the rounds measured", () => {
       },
     ];
     expect(perClient(details, "train", "loss")).toEqual([{ client: "a", values: [3] }]);
-    expect(perClient(details, "train", SECONDS)).toEqual([{ client: "a", values: [5] }]);
+    expect(perClient(details, "train", "time to answer")).toEqual([{ client: "a", values: [5] }]);
+  });
+
+  test("by client: what the server knows of their way, and nothing where it does not", () => {
+    const way = { started: "2026-01-01T00:00:01.000Z", uploading: "2026-01-01T00:00:03.500Z", bytes: 20_000 };
+    const members = [member("a", "accepted", way), member("b", "accepted")];
+    const details = [{ round: 1, detail: { run: 1, attempts: [attempt], members } }];
+    const of = (metric: string) => perClient(details, "train", metric).map(({ values }) => values[0]);
+    expect(of("time in training")).toEqual([2.5, null]);
+    expect(of("time to bring it")).toEqual([1.5, null]);
+    expect(of("bytes brought")).toEqual([20_000, null]);
   });
 });
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { ActorRow } from "../../src/api/bodies.ts";
-import { type Look, shown, Tree } from "../../src/model/tree.ts";
+import { type Look, shown as lines } from "../../src/model/lines.ts";
+import { Tree } from "../../src/model/tree.ts";
 import { actors } from "../fake/world.ts";
 
 const ALL: Look = { text: "", state: "", troubled: false, toggled: new Map() };
@@ -28,6 +29,7 @@ function small(): Tree {
   return tree;
 }
 
+const shown = (tree: Tree, look: Look) => [...lines(tree, look)];
 const paths = (tree: Tree, look: Partial<Look> = {}) => shown(tree, { ...ALL, ...look }).map(({ actor }) => actor.path);
 
 describe("what changed is put into the tree", () => {
@@ -94,6 +96,16 @@ describe("what is shown of the tree", () => {
       ["jobs", false, 1, 2],
       ["gateway", undefined, 2, 2],
     ]);
+  });
+
+  test("of ten thousand rows only those are made that come to the screen", () => {
+    const tree = new Tree();
+    tree.apply({ full: true, actors: actors(10_000), gone: [] });
+    const open = new Map(["jobs", "sessions"].map((path) => [path, true] as const));
+    const rows = lines(tree, { ...ALL, text: "site-01", toggled: open });
+    expect([rows.length, rows.matches, rows.made]).toEqual([103, 100, 0]);
+    expect(rows.at(4)).toMatchObject({ actor: { path: "sessions/site-0101" }, position: 2, setSize: 100, level: 4 });
+    expect([rows.made, rows.place("sessions/site-0101"), rows.place("selector")]).toEqual([1, 4, -1]);
   });
 
   test("what has very many below it is closed until somebody opens it", () => {

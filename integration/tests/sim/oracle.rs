@@ -393,6 +393,7 @@ pub fn shown(way: Way, frame: &Frame) -> String {
         Some(Body::Tell(tell)) => match wire::decode::<TaskReport>(&tell.payload) {
             Ok(TaskReport::Inventory { tasks }) => format!("inventory of {}", tasks.len()),
             Ok(TaskReport::Started { key }) => format!("started {key}"),
+            Ok(TaskReport::Uploading { key }) => format!("uploading {key}"),
             Ok(TaskReport::Done { key, .. }) => format!("done {key}"),
             Ok(TaskReport::Failed { key, code, .. }) => format!("failed {key} {code}"),
             Ok(TaskReport::Progress { key, .. }) => format!("progress {key}"),

@@ -1,7 +1,9 @@
 //! What a client's configuration holds, with every default. Not its identity: that is in the certificate.
 
 use crate::checked::{self, Check, constant};
-use crate::{Bytes, ConfigError, Count, Millis, Runtimes, Sandbox, Scripts, ServerAddress, Store, Tls, datasets, load};
+use crate::{
+    Bytes, ConfigError, Count, Millis, Runtimes, Sandbox, Scripts, ServerAddress, Store, Telemetry, Tls, datasets, load,
+};
 use nsfl_telemetry::LogConfig;
 use nsfl_types::Runtime;
 use serde::{Deserialize, Serialize};
@@ -67,6 +69,9 @@ pub struct ClientConfig {
     /// Logs, on standard error.
     #[serde(default)]
     pub log: LogConfig,
+    /// Spans of rounds, to a collector.
+    #[serde(default)]
+    pub telemetry: Telemetry,
     /// What the server's operators may see.
     #[serde(default)]
     pub console: Console,

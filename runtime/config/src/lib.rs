@@ -23,6 +23,7 @@ mod policy;
 mod sandbox;
 mod scripts;
 mod server;
+mod telemetry;
 
 pub use checked::{Bytes, Count, Millis, ServerAddress};
 pub use client::{ClientConfig, ClientLimits, ClientLink, Console, ResourceLimits};
@@ -31,7 +32,8 @@ pub use load::{NO_FLAGS, PREFIX};
 pub use policy::{Maximum, Policy};
 pub use sandbox::{Sandbox, SandboxMode};
 pub use scripts::{Runtimes, Scripts, TrainerProgram};
-pub use server::{Aggregation, Extender, Limits, Link, Rest, RestTls, Rounds, ServerConfig};
+pub use server::{Aggregation, Audit, Extender, Limits, Link, Rest, RestTls, Rounds, ServerConfig};
+pub use telemetry::{Otlp, Telemetry};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! What a server's configuration holds, with every default. How it is found and layered: `load`.
 
 use crate::checked::{self, Check, constant};
-use crate::{Bytes, ConfigError, Count, Millis, Store, Tls, load};
+use crate::{Bytes, ConfigError, Count, Millis, Store, Telemetry, Tls, load};
 use nsfl_telemetry::LogConfig;
 use nsfl_types::Namespace;
 use serde::{Deserialize, Serialize};
@@ -41,9 +41,15 @@ pub struct ServerConfig {
     /// Logs, on standard error.
     #[serde(default)]
     pub log: LogConfig,
+    /// Spans of rounds, to a collector.
+    #[serde(default)]
+    pub telemetry: Telemetry,
     /// Failed rounds.
     #[serde(default, deserialize_with = "checked::section")]
     pub rounds: Rounds,
+    /// The record of who changed what.
+    #[serde(default)]
+    pub audit: Audit,
     /// Making the next model of updates.
     #[serde(default)]
     pub aggregation: Aggregation,
@@ -213,6 +219,22 @@ impl Default for Rounds {
 impl Check for Rounds {
     fn check(&self) -> Result<(), String> {
         checked::rising(&[("retry_base_ms", self.retry_base_ms), ("retry_max_ms", self.retry_max_ms)])
+    }
+}
+
+/// `[audit]`: how long it is kept who changed what. What is beyond either goes within the hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// Days a record is kept. Default 400.
+    pub keep_days: Count,
+    /// Records that are kept, the newest. Default 100,000.
+    pub keep_records: Count,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { keep_days: constant!(Count, 400), keep_records: constant!(Count, 100_000) }
     }
 }
 

@@ -151,6 +151,9 @@ fn a_bad_value_is_named_with_its_file_its_key_and_what_is_allowed() {
         ("[log]\nformat = 'xml'", "log.format", "`pretty` or `json`"),
         ("[rest.tls]\ncertificate = ''\nkey='k'", "rest.tls.certificate", "a path is expected"),
         ("[store]\nfsync = 'yes'", "store.fsync", "bool"),
+        ("[telemetry.otlp]\nendpoint = 'localhost:4318'", "telemetry.otlp.endpoint", "such as http://127.0.0.1:4318"),
+        ("[telemetry.otlp]\nendpoint = 'https://c:4318'", "telemetry.otlp", "an https endpoint needs ca"),
+        ("[telemetry.otlp]\nendpoint = 'http://c:4318'\nca = 'x'", "telemetry.otlp", "ca is for an https endpoint"),
     ] {
         let case = Case::new();
         let e = refusal(case.server(text));

@@ -73,7 +73,17 @@ fn the_client_sample_is_the_defaults_and_shows_every_key() {
 #[test]
 fn what_the_samples_show_commented_out_is_accepted_too() {
     for (name, lines) in [
-        ("server.toml", &["# [rest.tls]", "# certificate = \"rest.crt\"", "# key = \"rest.key\""][..]),
+        (
+            "server.toml",
+            &[
+                "# [rest.tls]",
+                "# certificate = \"rest.crt\"",
+                "# key = \"rest.key\"",
+                "# [telemetry.otlp]",
+                "# endpoint = \"http://127.0.0.1:4318\"",
+                "# interval_ms = 5000",
+            ][..],
+        ),
         (
             "client.toml",
             &["# digits = \"data/digits.csv\"", "# digits = \"tasks/digits.json\"", "# policy = \"policy.toml\""],
@@ -90,6 +100,7 @@ fn what_the_samples_show_commented_out_is_accepted_too() {
         if name == "server.toml" {
             let config = ServerConfig::load_with(Some(&file), NO_ENV, NO_FLAGS).unwrap();
             assert_eq!(config.rest.tls.unwrap().key, dir.path().join("rest.key"));
+            assert_eq!(config.telemetry.otlp.unwrap().interval_ms.get(), 5000);
         } else {
             let config = ClientConfig::load_with(Some(&file), NO_ENV, NO_FLAGS).unwrap();
             assert_eq!(config.datasets["digits"], dir.path().join("data/digits.csv"));

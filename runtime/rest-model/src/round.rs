@@ -80,6 +80,18 @@ pub struct Member {
     /// What more is known of a trainer that failed: exit code or signal, limit, traceback, last lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// When its task was sent, in rounds of servers that note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<Time>,
+    /// When it said that it trains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Time>,
+    /// When it began to bring its update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploading: Option<Time>,
+    /// Bytes of its update, once accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// When it came to this state.
     pub at: Time,
 }
@@ -128,6 +140,9 @@ pub struct Awaited {
     pub metrics: Measured,
     /// When it said so; `null` when it has said nothing yet.
     pub at: Option<Time>,
+    /// When it began to bring its update; absent before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploading: Option<Time>,
 }
 
 /// One round in full.

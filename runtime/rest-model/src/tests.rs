@@ -18,7 +18,14 @@ fn reads_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(body: &T) {
 
 fn awaited() -> Awaited {
     let metrics = [("loss".to_owned(), Some(0.5))].into();
-    Awaited { client: "c2".parse().unwrap(), done: Some(0.5), message: "epoch 1".into(), metrics, at: Some(at(2)) }
+    Awaited {
+        client: "c2".parse().unwrap(),
+        done: Some(0.5),
+        message: "epoch 1".into(),
+        metrics,
+        at: Some(at(2)),
+        uploading: Some(at(3)),
+    }
 }
 
 #[test]
@@ -109,6 +116,10 @@ fn rounds_show_the_attempts_and_who_is_awaited() {
                 code: Some("not-finite".into()),
                 reason: "NaN in 'w'".into(),
                 cause: Some(Cause { traceback: Some("Traceback".into()), ..Cause::default() }),
+                sent: Some(at(3)),
+                started: Some(at(4)),
+                uploading: Some(at(9)),
+                bytes: Some(3),
                 at: at(12),
             }],
         }),

@@ -5,7 +5,7 @@ use crate::format::{name, named, signed, time, time_if_any, unreadable, unsigned
 use crate::{SqliteJobStore, seal};
 use async_trait::async_trait;
 use nsfl_store::{AccessStore, AuditRecord, ClientMark, StoreError, TokenRecord};
-use nsfl_types::{ClientId, Digest};
+use nsfl_types::{ClientId, Digest, Timestamp};
 use rusqlite::{Connection, Params, Result, Row, Transaction, TransactionBehavior, params};
 
 #[async_trait]
@@ -41,6 +41,16 @@ impl AccessStore for SqliteJobStore {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         let sql = "SELECT * FROM audit WHERE id > ? ORDER BY id LIMIT ?";
         self.reader.read(move |db| list(db, sql, params![after, limit], audit)).await
+    }
+
+    async fn prune_audit(&self, before: Timestamp, keep: u64) -> Result<u64, StoreError> {
+        self.change(move |db| {
+            let sql = "DELETE FROM audit WHERE at < ?1
+                       OR id <= (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'audit') - ?2";
+            let keep = i64::try_from(keep).unwrap_or(i64::MAX);
+            db.execute(sql, params![signed(before.0), keep]).map(|removed| removed as u64)
+        })
+        .await
     }
 
     async fn newest_audit(&self) -> Result<u64, StoreError> {

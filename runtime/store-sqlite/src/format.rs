@@ -18,12 +18,16 @@ pub(crate) fn unsigned(row: &Row<'_>, column: &str) -> Result<u64> {
     row.get::<_, i64>(column).map(i64::cast_unsigned)
 }
 
+pub(crate) fn unsigned_if_any(row: &Row<'_>, column: &str) -> Result<Option<u64>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned))
+}
+
 pub(crate) fn time(row: &Row<'_>, column: &str) -> Result<Timestamp> {
     unsigned(row, column).map(Timestamp)
 }
 
 pub(crate) fn time_if_any(row: &Row<'_>, column: &str) -> Result<Option<Timestamp>> {
-    Ok(row.get::<_, Option<i64>>(column)?.map(|at| Timestamp(at.cast_unsigned())))
+    Ok(unsigned_if_any(row, column)?.map(Timestamp))
 }
 
 /// The name an enum's variant has in serde.

@@ -13,6 +13,7 @@ const SCHEMA: &[M<'static>] = &[
     M::up(include_str!("migrations/3.sql")),
     M::up(include_str!("migrations/4.sql")),
     M::up(include_str!("migrations/5.sql")),
+    M::up(include_str!("migrations/6.sql")),
 ];
 
 /// Opens the connection that writes. The file is made when absent, checked, and migrated.

@@ -2,10 +2,10 @@
 
 use crate::format::{
     cause, job_key, json_text, kind, metrics, model, model_if_any, named, named_if_any, time, time_if_any, unreadable,
-    unsealed, unsigned,
+    unsealed, unsigned, unsigned_if_any,
 };
 use crate::seal;
-use nsfl_store::{CheckpointRecord, EventRecord, JobRecord, MemberRecord, RoundRecord, RunRecord};
+use nsfl_store::{CheckpointRecord, EventRecord, JobRecord, MemberRecord, RoundRecord, RunRecord, Steps};
 use nsfl_types::{JobKey, TaskKey, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Params, Result, Row, params};
 use serde_json::json;
@@ -81,7 +81,17 @@ pub(crate) fn member(row: &Row<'_>, key: &JobKey) -> Result<MemberRecord> {
         reason: row.get("reason")?,
         cause: cause(row)?,
         counted: row.get("counted")?,
+        steps: steps(row)?,
         at: time(row, "at")?,
+    })
+}
+
+pub(crate) fn steps(row: &Row<'_>) -> Result<Steps> {
+    Ok(Steps {
+        sent: time_if_any(row, "sent")?,
+        started: time_if_any(row, "started")?,
+        uploading: time_if_any(row, "uploading")?,
+        bytes: unsigned_if_any(row, "bytes")?,
     })
 }
 

@@ -4,8 +4,8 @@ mod sealed;
 
 use super::*;
 use nsfl_store::conformance::{self, sample};
-use nsfl_store::{AccessStore as _, AuditRecord, Certainty, MemberState};
-use nsfl_types::{Code, TaskKind};
+use nsfl_store::{AccessStore as _, AuditRecord, Certainty, MemberState, Steps};
+use nsfl_types::{Code, TaskKind, Timestamp};
 use rusqlite::Connection;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -94,6 +94,17 @@ async fn a_database_of_schema_version_5_opens_and_is_read_to_the_last_bit() {
     opens_and_is_read_to_the_last_bit(include_str!("../golden/5.sql")).await;
 }
 
+#[tokio::test]
+async fn a_database_of_schema_version_6_opens_and_its_members_steps_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = golden(folder.path(), include_str!("../golden/6.sql"));
+    let at = |ms| Some(Timestamp(ms));
+    let steps = Steps { sent: at(3), started: at(4), uploading: at(5), bytes: Some(6) };
+    let member = MemberRecord { steps, ..sample::member("a", 1, TaskKind::Train, "x") };
+    assert_eq!(store.members(&sample::job_key("a"), 1, 1).await.unwrap(), [member]);
+    assert_eq!(store.verify().await.unwrap(), []);
+}
+
 async fn opens_and_is_read_to_the_last_bit(sql: &str) {
     let folder = tempfile::tempdir().unwrap();
     let store = golden(folder.path(), sql);
@@ -117,8 +128,8 @@ fn each_migration_makes_the_schema_of_its_golden_file() {
         query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
     let migrations =
-        ["1", "2", "3", "4", "5"].map(|n| std::fs::read_to_string(format!("src/migrations/{n}.sql")).unwrap());
-    let golden = ["1", "2", "3", "4", "5"].map(|n| std::fs::read_to_string(format!("golden/{n}.sql")).unwrap());
+        ["1", "2", "3", "4", "5", "6"].map(|n| std::fs::read_to_string(format!("src/migrations/{n}.sql")).unwrap());
+    let golden = ["1", "2", "3", "4", "5", "6"].map(|n| std::fs::read_to_string(format!("golden/{n}.sql")).unwrap());
     for (n, golden) in golden.iter().enumerate() {
         assert_eq!(schema(&migrations[..=n]), schema(std::slice::from_ref(golden)), "version {}", n + 1);
     }
@@ -133,7 +144,7 @@ fn a_database_of_a_newer_version_is_refused_with_a_way_out() {
     let error = refusal(&path);
     let said = error.to_string();
     assert!(matches!(error, StoreError::Newer(_)), "{said}");
-    assert!(["jobs.db", "schema 99", "up to 5", "install"].iter().all(|part| said.contains(part)), "{said}");
+    assert!(["jobs.db", "schema 99", "up to 6", "install"].iter().all(|part| said.contains(part)), "{said}");
     let left = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0));
     assert_eq!(left, Ok(99), "it is left as it is");
 }

@@ -2,11 +2,11 @@
 
 use crate::fail::reading;
 use crate::format::{cause_text, kind_number, metrics_text, name, sealed, signed};
-use crate::read::{generation, row_of};
+use crate::read::{generation, row_of, steps};
 use crate::seal;
 use nsfl_store::{Change, CheckpointRecord, EventRecord, JobRecord, MemberRecord, RoundRecord, RunRecord, StoreError};
-use nsfl_types::JobKey;
-use rusqlite::{Connection, Params, Result, params};
+use nsfl_types::{JobKey, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, Params, Result, params};
 use std::path::Path;
 
 /// Makes a change, or says why it is refused. `path` is for error messages.
@@ -100,6 +100,12 @@ fn put_round(db: &Connection, job: i64, record: &RoundRecord) -> Result<()> {
 
 fn put_member(db: &Connection, job: i64, record: &MemberRecord) -> Result<()> {
     let task = &record.task;
+    let known = "SELECT sent, started, uploading, bytes FROM members
+                 WHERE job = ? AND run = ? AND round = ? AND attempt = ? AND kind = ? AND client = ?";
+    let of = params![job, task.run, task.round, task.attempt, kind_number(task.kind), task.client.as_str()];
+    let before = db.prepare_cached(known)?.query_row(of, steps).optional()?;
+    let steps = record.steps.or(before.unwrap_or_default());
+    let at = |step: Option<Timestamp>| step.map(|at| signed(at.0));
     let columns = [
         ("job", job.into()),
         ("run", task.run.into()),
@@ -113,6 +119,10 @@ fn put_member(db: &Connection, job: i64, record: &MemberRecord) -> Result<()> {
         ("reason", record.reason.clone().into()),
         ("cause", cause_text(record.cause.as_ref()).into()),
         ("counted", record.counted.into()),
+        ("sent", at(steps.sent).into()),
+        ("started", at(steps.started).into()),
+        ("uploading", at(steps.uploading).into()),
+        ("bytes", steps.bytes.map(signed).into()),
         ("at", signed(record.at.0).into()),
     ];
     seal::write(db, "REPLACE INTO members", &columns)

@@ -83,6 +83,8 @@ pub trait AccessStore: Send + Sync + 'static {
     async fn close_audit(&self, id: u64, status: u16) -> Result<(), StoreError>;
     /// At most `limit` records with an id above `after`, oldest first.
     async fn audit(&self, after: u64, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
+    /// Removes the records of before this time, and all but the newest `keep`; says how many. Ids are not given again.
+    async fn prune_audit(&self, before: Timestamp, keep: u64) -> Result<u64, StoreError>;
     /// The id of the newest record; 0 when there is none.
     async fn newest_audit(&self) -> Result<u64, StoreError>;
     /// Inserts or replaces the mark of a client.

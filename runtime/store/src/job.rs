@@ -143,8 +143,36 @@ pub struct MemberRecord {
     /// The round of the model that its update has gone into, where that can be another than its task's: in jobs whose late
     /// updates count.
     pub counted: Option<u32>,
+    /// Its way so far.
+    pub steps: Steps,
     /// When this was written.
     pub at: Timestamp,
+}
+
+/// When a client's part of a round came to each step on its way, as far as that is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steps {
+    /// Its task was sent.
+    pub sent: Option<Timestamp>,
+    /// Its executor said that it trains.
+    pub started: Option<Timestamp>,
+    /// It said that it brings its update.
+    pub uploading: Option<Timestamp>,
+    /// Bytes of the update that was accepted.
+    pub bytes: Option<u64>,
+}
+
+impl Steps {
+    /// With what was known before.
+    #[must_use]
+    pub fn or(self, before: Self) -> Self {
+        Self {
+            sent: before.sent.or(self.sent),
+            started: before.started.or(self.started),
+            uploading: self.uploading.or(before.uploading),
+            bytes: self.bytes.or(before.bytes),
+        }
+    }
 }
 
 /// A saved global model.
@@ -195,7 +223,7 @@ pub enum Change {
     PutRun(RunRecord),
     /// Inserts or replaces a round's attempt.
     PutRound(RoundRecord),
-    /// Inserts or replaces a member.
+    /// Inserts or replaces a member; of its steps, those that were told before stay.
     PutMember(MemberRecord),
     /// Inserts or replaces a checkpoint.
     PutCheckpoint(CheckpointRecord),

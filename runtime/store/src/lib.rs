@@ -17,6 +17,6 @@ pub use error::{Certainty, StoreError};
 pub use finding::Finding;
 pub use job::{
     Change, CheckpointRecord, EventRecord, JobRecord, JobStore, MemberRecord, MemberState, RoundRecord, RoundState,
-    RunRecord,
+    RunRecord, Steps,
 };
 pub use task::{MAX_TASK_RECORD, TaskRecord, TaskStore};

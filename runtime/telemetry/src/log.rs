@@ -142,7 +142,7 @@ mod tests {
             r#""job":"default/digits""#,
             r#""round":3"#,
             r#""attempt":2"#,
-            &format!(r#""trace":"{}""#, crate::TraceContext::of_round(&job(), 1, 3, 2).trace_id()),
+            &format!(r#""trace":"{}""#, crate::TraceContext::of_round(&job(), 1, 3).trace_id()),
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

@@ -8,7 +8,7 @@ use tracing::{Span, info_span};
 /// One attempt of one round. Fields: `job`, `run`, `round`, `attempt`, `trace`.
 #[must_use]
 pub fn round(job: &JobKey, run: u32, round: u32, attempt: u32) -> Span {
-    let trace = TraceContext::of_round(job, run, round, attempt).trace_id();
+    let trace = TraceContext::of_round(job, run, round).trace_id();
     info_span!("round", %job, run, round, attempt, trace)
 }
 

@@ -1,8 +1,8 @@
 //! Trace context as W3C Trace Context, level 1, writes it: one trace id for a round and for every task of it, on any node.
 //! The ids follow from the names of round and task, so that a node that was started again goes on in the same trace and
-//! nothing need be stored. No sampling, no state header, no exporter.
+//! nothing need be stored. No sampling, no state header.
 
-use nsfl_types::{Digest, JobKey, TaskKey};
+use nsfl_types::{Digest, JobKey, TaskKey, TaskKind};
 use std::fmt;
 use std::str::FromStr;
 
@@ -22,25 +22,52 @@ pub struct TraceError(String);
 const SAMPLED: u8 = 1;
 
 impl TraceContext {
-    /// An attempt of a round.
+    /// A round from the choice of its clients to its checkpoint, whatever its attempts.
     #[must_use]
-    pub fn of_round(job: &JobKey, run: u32, round: u32, attempt: u32) -> Self {
-        let name = format!("{job} {run} {round}");
-        let place = format!("{name} {attempt}");
-        Self { trace: id(&name), span: first_half(id(&place)), flags: SAMPLED }
+    pub fn of_round(job: &JobKey, run: u32, round: u32) -> Self {
+        let name = id(&format!("{job} {run} {round}"));
+        Self { trace: name, span: first_half(name), flags: SAMPLED }
+    }
+
+    /// One attempt at a part of a round: its training or its evaluation.
+    #[must_use]
+    pub fn of_attempt(job: &JobKey, run: u32, round: u32, attempt: u32, kind: TaskKind) -> Self {
+        Self::of_round(job, run, round).below(&format!("{kind:?} {attempt}"))
     }
 
     /// A task of a round, in the round's trace.
     #[must_use]
     pub fn of_task(key: &TaskKey) -> Self {
-        let round = Self::of_round(&key.job, key.run, key.round, key.attempt);
-        Self { span: first_half(id(&key.to_string())), ..round }
+        Self::of_round(&key.job, key.run, key.round).below(&key.to_string())
+    }
+
+    /// What a task is on its client.
+    #[must_use]
+    pub fn of_work(key: &TaskKey) -> Self {
+        Self::of_task(key).below("work")
+    }
+
+    /// A run's submission, or its start by hand: in the trace of the first round.
+    #[must_use]
+    pub fn of_submission(job: &JobKey, run: u32) -> Self {
+        Self::of_round(job, run, 1).below("submit")
+    }
+
+    /// Another place in the same trace, which follows from this one and a name.
+    #[must_use]
+    pub fn below(&self, name: &str) -> Self {
+        Self { span: first_half(id(&format!("{self} {name}"))), ..*self }
     }
 
     /// The trace id, 32 lower-case hex digits: what log lines carry.
     #[must_use]
     pub fn trace_id(&self) -> String {
         format!("{:032x}", self.trace)
+    }
+
+    /// Trace id and span id as numbers.
+    pub(crate) fn ids(&self) -> (u128, u64) {
+        (self.trace, self.span)
     }
 }
 
@@ -111,7 +138,7 @@ mod tests {
             let client = client.parse().unwrap();
             TraceContext::of_task(&TaskKey { job: job.clone(), run: 1, round, attempt, kind: TaskKind::Train, client })
         };
-        let round = TraceContext::of_round(&job, 1, 3, 1);
+        let round = TraceContext::of_round(&job, 1, 3);
         let others = [task(3, 1, "a"), task(3, 1, "b"), task(3, 2, "a")];
         for (i, other) in others.iter().enumerate() {
             assert_eq!(other.trace_id(), round.trace_id());

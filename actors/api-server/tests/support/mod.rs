@@ -2,7 +2,7 @@
 #![allow(unreachable_pub, dead_code, reason = "every test file uses its part")]
 
 use nsfl_actor::{Address, ChildSpec, Context, Directory, Failure, Next, Restart, Role, Supervisor, SupervisorSpec};
-use nsfl_api_server::{ApiServer, ApiServerArgs, ApiServerMsg, Limits, Tls};
+use nsfl_api_server::{ApiServer, ApiServerArgs, ApiServerMsg, AuditKept, Limits, Tls};
 use nsfl_messages::{
     ClientView, CoordinatorMsg, GatewayMsg, JobOperation, JobView, LinkView, LinksView, LiveEvent, SchedulerMsg,
     SelectorMsg,
@@ -217,6 +217,7 @@ async fn serve(clients: Vec<ClientView>, tls: Option<Tls>, open: bool) -> Server
         gateway: gateway.clone(),
         root: root.clone(),
         access: Arc::clone(&access) as _,
+        audit: AuditKept { age: Duration::from_secs(3600), records: 1000 },
         loopback_without_token: open,
         logs: logs.clone(),
         backup: Arc::new(|| Box::pin(async { Err(Refusal::new(Code::Busy, "another backup is being taken")) })),

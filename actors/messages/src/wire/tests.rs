@@ -63,6 +63,7 @@ fn reports() -> Vec<TaskReport> {
             cause: Some(cause.into()),
         },
         TaskReport::Progress { key: key(), done: Some(0.25), message: "epoch 1".into(), metrics: metrics() },
+        TaskReport::Uploading { key: key() },
     ]
 }
 
@@ -108,19 +109,19 @@ where
 }
 
 #[test]
-fn a_task_order_of_version_3_is_still_these_bytes() {
-    let golden = include_bytes!("../../golden/task-order.v3.bin");
+fn a_task_order_of_version_4_is_still_these_bytes() {
+    let golden = include_bytes!("../../golden/task-order.v4.bin");
     assert_eq!(encode(&order()), golden, "the wire format changed: raise VERSION and keep the old reader");
     assert_eq!(decode::<TaskCommand>(golden).unwrap(), order());
 }
 
 #[test]
-fn each_message_of_version_3_is_still_these_bytes() {
-    are_still("task-commands.v3.bin", &commands());
-    are_still("task-reports.v3.bin", &reports());
-    are_still("registry-reports.v3.bin", &registry());
-    are_still("observe-questions.v3.bin", &[ObserveQuestion { within_ms: 2000 }]);
-    are_still("observe-answers.v3.bin", &[ObserveAnswer { tree: r#"{"path":"client"}"#.into() }]);
+fn each_message_of_version_4_is_still_these_bytes() {
+    are_still("task-commands.v4.bin", &commands());
+    are_still("task-reports.v4.bin", &reports());
+    are_still("registry-reports.v4.bin", &registry());
+    are_still("observe-questions.v4.bin", &[ObserveQuestion { within_ms: 2000 }]);
+    are_still("observe-answers.v4.bin", &[ObserveAnswer { tree: r#"{"path":"client"}"#.into() }]);
 }
 
 #[test]

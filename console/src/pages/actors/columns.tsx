@@ -1,7 +1,7 @@
 /** What the tree shows of each actor. */
 
 import { age, count, duration, leaf, micros, rate } from "../../model/format.ts";
-import type { Shown } from "../../model/tree.ts";
+import type { Shown } from "../../model/lines.ts";
 import { troubles } from "../../model/trouble.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { Glyph } from "../../ui/glyph.tsx";

@@ -3,7 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { count, plural, rate } from "../../model/format.ts";
-import { filters, type Look, shown } from "../../model/tree.ts";
+import { filters, Lines, type Look, shown } from "../../model/lines.ts";
 import { refine, route } from "../../route.ts";
 import { useLive } from "../../stores/live.ts";
 import { actors, clients } from "../../stores/state.ts";
@@ -81,7 +81,7 @@ export function ActorsPage() {
             <span>{plural(sum.restarts, "restart")}</span>
             <span>{plural(sum.deadLetters, "dead letter")}</span>
             {filters(look) && (
-              <span role="status">{plural(rows.filter((row) => !row.passed).length, "match", "matches")}</span>
+              <span role="status">{plural(rows instanceof Lines ? rows.matches : 0, "match", "matches")}</span>
             )}
           </p>
         )}

@@ -169,10 +169,24 @@ function restart({ path }: Actor): void {
   });
 }
 
+/** What the server does not do without them. Others are a job's or a client's, which then waits. */
+const WITHOUT: Record<string, string> = {
+  selector: "no round gets clients",
+  core: "no job runs, is started, stopped or recorded",
+  scheduler: "no job is started, stopped or recorded",
+  jobs: "no job runs",
+  gateway: "no client is reached",
+  sessions: "no client is reached",
+  sweeper: "files that nobody needs stay on the disk",
+};
+
 function stop({ path }: Actor): void {
+  const without = path.split("/").length > 2 ? undefined : WITHOUT[leaf(path)];
+  const warning =
+    without === undefined ? "" : ` The server cannot do without it: ${without} meanwhile. Restart does not need that.`;
   confirm({
     title: `Stop ${leaf(path)}?`,
-    text: `${path} ends in order with all below it and is not started again until somebody restarts it, or what started it does.`,
+    text: `${path} ends in order with all below it and is not started again until somebody restarts it, or what started it does.${warning}`,
     verb: "Stop",
     danger: true,
     done: `${path} was stopped.`,

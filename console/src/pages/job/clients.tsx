@@ -2,8 +2,8 @@
 
 import { useMemo, useState } from "preact/hooks";
 import type { Job, Rounds, TaskKind } from "../../api/bodies.ts";
-import { duration, metric as figure } from "../../model/format.ts";
-import { measures, perClient, SECONDS } from "../../model/measured.ts";
+import { bytes, duration, metric as figure } from "../../model/format.ts";
+import { measures, OWN, perClient } from "../../model/measured.ts";
 import { Chart, type Series } from "../../ui/chart.tsx";
 import { Choice, Empty } from "../../ui/controls.tsx";
 import { Problem } from "../../ui/dialog.tsx";
@@ -31,11 +31,15 @@ export function Clients({ job, run }: { job: Job; run: Rounds | null }) {
     ...new Set((run?.rounds ?? []).filter((of) => of.state === "complete" && of.kind === kind).map((of) => of.round)),
   ];
   const rounds = complete.sort((a, b) => a - b).slice(-LAST);
-  const names = useMemo(() => [...measures(run?.rounds ?? []).of.keys(), SECONDS], [run]);
-  const shown = names.includes(metric) ? metric : (names[0] ?? SECONDS);
+  const names = useMemo(() => [...measures(run?.rounds ?? []).of.keys(), ...Object.keys(OWN)], [run]);
+  const shown = names.includes(metric) ? metric : (names[0] ?? "");
   const details = useDetails(job, rounds, kind);
   const series = useMemo(() => perClient(details.of, kind, shown), [details.of, kind, shown]);
-  const format = shown === SECONDS ? (value: number) => duration(value * 1000) : figure;
+  const format = !(shown in OWN)
+    ? figure
+    : shown.startsWith("time")
+      ? (value: number) => duration(value * 1000)
+      : bytes;
   const rows = series.map(row);
   return (
     <div className="per-client">
@@ -52,7 +56,7 @@ export function Clients({ job, run }: { job: Job; run: Rounds | null }) {
         <Choice
           label="Metric"
           value={shown}
-          options={names.map((name) => [name, name === SECONDS ? "time to answer" : name] as const)}
+          options={names.map((name) => [name, name] as const)}
           onChange={setMetric}
         />
         <span className="faint">{rounds.length < complete.length ? `the last ${LAST} rounds` : ""}</span>
@@ -67,7 +71,7 @@ export function Clients({ job, run }: { job: Job; run: Rounds | null }) {
       ) : (
         <>
           <Chart
-            title={shown === SECONDS ? "time to answer" : shown}
+            title={shown}
             x={details.of.map(({ round }) => round)}
             xName="round"
             series={lines(rows, chosen)}

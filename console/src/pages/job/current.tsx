@@ -2,7 +2,7 @@
 
 import type { Job, Round, Rounds } from "../../api/bodies.ts";
 import { age, count, duration, instant, metric, plural } from "../../model/format.ts";
-import { newest, STAGES, type Step, timeline } from "../../model/timeline.ts";
+import { newest, STAGES, type Stage, type Step, timeline } from "../../model/timeline.ts";
 import { link } from "../../route.ts";
 import { now } from "../../stores/time.ts";
 import { Badge } from "../../ui/badge.tsx";
@@ -148,10 +148,25 @@ function Is({ of: { stage, ended, away } }: { of: Step }) {
   );
 }
 
+/** The first by the clock, the others by how long after it. */
+function moment(stage: Stage, times: Step["times"]): string {
+  const [at, first] = [times[stage], times.selected];
+  if (at === undefined) return "";
+  return stage === "selected" || first === undefined
+    ? instant(at, now.value)
+    : `+${duration(Date.parse(at) - Date.parse(first))}`;
+}
+
+const when = (stage: Stage, times: Step["times"]): string =>
+  stage === "selected" ? `selected ${moment(stage, times)}` : `${stage} ${moment(stage, times).replace("+", "after ")}`;
+
 /** Five steps in a row: those done are full, the one at work shows how far it is. */
-function Stages({ of: { stage, ended, done } }: { of: Step }) {
+function Stages({ of: { stage, ended, done, times } }: { of: Step }) {
   const at = STAGES.indexOf(stage);
-  const text = `${ended ?? stage}${stage === "training" && done !== null ? `, ${Math.round(done * 100)} %` : ""}`;
+  const far = stage === "training" && done !== null ? `, ${Math.round(done * 100)} %` : "";
+  const text = [`${ended ?? stage}${far}`, ...STAGES.flatMap((name) => (times[name] ? when(name, times) : []))].join(
+    "; ",
+  );
   return (
     <span className={`stages ${ended === null ? "" : `ended-${ended}`}`} role="img" aria-label={text}>
       {STAGES.map((name, index) => (
@@ -159,7 +174,12 @@ function Stages({ of: { stage, ended, done } }: { of: Step }) {
           {index === at && ended === null && name === "training" && <span style={{ width: `${(done ?? 0) * 100}%` }} />}
         </span>
       ))}
-      {stage === "training" && done !== null && ended === null && <b>{Math.round(done * 100)} %</b>}
+      {stage === "training" && done !== null && ended === null ? <b>{Math.round(done * 100)} %</b> : <b />}
+      {STAGES.map((name) => (
+        <small key={name} data-stage={name}>
+          {moment(name, times)}
+        </small>
+      ))}
     </span>
   );
 }

@@ -109,12 +109,19 @@ function RoundPanel({ job, round }: { job: Job; round: Round }) {
 
 function MemberPart({ of, opened }: { of: Member; opened: string }) {
   const metrics = Object.entries(of.metrics).map(([name, value]) => `${name} ${metric(value)}`);
+  const after = (at: string) => duration(Date.parse(at) - Date.parse(opened));
+  const way = [
+    of.sent && `sent after ${after(of.sent)}`,
+    of.started && `training after ${after(of.started)}`,
+    of.uploading && `uploading after ${after(of.uploading)}`,
+    of.bytes && `${bytes(of.bytes)} brought`,
+  ].filter(Boolean);
   return (
     <div className="member">
       <p>
-        <b>{of.client}</b> <Badge state={of.state} />{" "}
-        <span className="faint">after {duration(Date.parse(of.at) - Date.parse(opened))}</span>
+        <b>{of.client}</b> <Badge state={of.state} /> <span className="faint">after {after(of.at)}</span>
       </p>
+      {way.length > 0 && <p className="faint">{way.join(" · ")}</p>}
       {metrics.length > 0 && <p className="mono">{metrics.join(" · ")}</p>}
       {of.reason && <p>{of.reason}</p>}
       {of.cause && <CauseText of={of.cause} />}

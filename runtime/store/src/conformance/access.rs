@@ -50,6 +50,13 @@ async fn audit(store: &impl AccessStore) {
     assert_eq!(shown, [(2, "/2", Some(403)), (3, "/3", None)]);
     assert_eq!(store.audit(0, 1).await.unwrap().len(), 1);
     assert_eq!(store.newest_audit().await.unwrap(), 3);
+    let at = store.audit(0, 1).await.unwrap()[0].at;
+    assert_eq!(store.prune_audit(at, 9).await.unwrap(), 0, "none is older, and there are not too many");
+    assert_eq!(store.prune_audit(at, 2).await.unwrap(), 1);
+    assert_eq!(store.audit(0, 10).await.unwrap()[0].id, 2);
+    assert_eq!(store.prune_audit(Timestamp(at.0 + 1), 9).await.unwrap(), 2);
+    assert_eq!((store.audit(0, 10).await.unwrap().len(), store.newest_audit().await.unwrap()), (0, 0));
+    assert_eq!(store.append_audit(sample::audit("/4")).await.unwrap(), 4, "a number is not given again");
 }
 
 async fn marks(store: &impl AccessStore) {

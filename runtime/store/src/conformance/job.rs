@@ -1,7 +1,7 @@
 //! What every job store must do.
 
 use super::sample::{checkpoint, event, job, job_key, member, round, run};
-use crate::{Change, JobRecord, JobStore, MemberState, StoreError};
+use crate::{Change, JobRecord, JobStore, MemberState, Steps, StoreError};
 use nsfl_types::TaskKind::{Evaluate, Train};
 use nsfl_types::{JobState, Timestamp};
 use std::path::Path;
@@ -23,6 +23,7 @@ pub async fn job_store<S: JobStore>(open: impl AsyncFn(&Path) -> S) {
     what_is_written_is_read_to_the_last_bit(&fresh().await.0).await;
     lists_are_in_the_order_promised(&fresh().await.0).await;
     records_written_again_replace_the_first(&fresh().await.0).await;
+    a_members_steps_stay_when_they_are_not_told_again(&fresh().await.0).await;
     failures_are_listed_the_newest_first_up_to_a_limit(&fresh().await.0).await;
     event_ids_count_up_and_are_never_given_twice(&fresh().await.0).await;
     events_are_read_after_an_id_up_to_a_limit_of_one_job_or_all(&fresh().await.0).await;
@@ -205,6 +206,23 @@ async fn records_written_again_replace_the_first(store: &dyn JobStore) {
     assert_eq!(store.rounds(&job_key("a"), 1).await.unwrap(), [again]);
     assert_eq!(store.members(&job_key("a"), 1, 1).await.unwrap(), [silent]);
     assert_eq!(store.checkpoints(&job_key("a")).await.unwrap(), [unmeasured]);
+}
+
+async fn a_members_steps_stay_when_they_are_not_told_again(store: &dyn JobStore) {
+    let told = |sent, started, uploading, bytes| Steps {
+        sent: Some(sent).filter(|at| *at > 0).map(Timestamp),
+        started: Some(started).filter(|at| *at > 0).map(Timestamp),
+        uploading: Some(uploading).filter(|at| *at > 0).map(Timestamp),
+        bytes: Some(bytes).filter(|bytes| *bytes > 0),
+    };
+    let mut batch = vec![Change::InsertJob(job("a"))];
+    // sent again after a restart, then accepted
+    for steps in [told(1, 0, 0, 0), told(0, 2, 0, 0), told(9, 9, 0, 0), told(0, 0, 3, 4), Steps::default()] {
+        batch.push(Change::PutMember(crate::MemberRecord { steps, ..member("a", 1, Train, "x") }));
+    }
+    store.commit(batch).await.unwrap();
+    let read = store.members(&job_key("a"), 1, 1).await.unwrap();
+    assert_eq!(read.into_iter().map(|member| member.steps).collect::<Vec<_>>(), [told(1, 2, 3, 4)]);
 }
 
 async fn failures_are_listed_the_newest_first_up_to_a_limit(store: &dyn JobStore) {

@@ -2,7 +2,7 @@
 
 use crate::{
     AuditRecord, CheckpointRecord, ClientMark, EventRecord, JobRecord, MarkKind, MemberRecord, MemberState,
-    RoundRecord, RoundState, RunRecord, TaskRecord, TokenRecord,
+    RoundRecord, RoundState, RunRecord, Steps, TaskRecord, TokenRecord,
 };
 use nsfl_types::{BlobRef, Cause, Code, Digest, JobKey, JobState, Metrics, TaskKey, TaskKind, Timestamp, UserRole};
 
@@ -70,6 +70,7 @@ pub fn member(job: &str, attempt: u32, kind: TaskKind, client: &str) -> MemberRe
         reason: "holds NaN".into(),
         cause: Some(cause()),
         counted: None,
+        steps: Steps::default(),
         at: Timestamp(7),
     }
 }

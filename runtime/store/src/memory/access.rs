@@ -3,7 +3,7 @@
 use super::lock;
 use crate::{AccessStore, AuditRecord, ClientMark, StoreError, TokenRecord};
 use async_trait::async_trait;
-use nsfl_types::ClientId;
+use nsfl_types::{ClientId, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -15,6 +15,7 @@ pub struct MemoryAccessStore(Mutex<State>);
 struct State {
     tokens: BTreeMap<String, TokenRecord>,
     audit: Vec<AuditRecord>,
+    last_audit: u64,
     marks: BTreeMap<ClientId, ClientMark>,
 }
 
@@ -33,7 +34,8 @@ impl AccessStore for MemoryAccessStore {
 
     async fn append_audit(&self, record: AuditRecord) -> Result<u64, StoreError> {
         let mut state = lock(&self.0);
-        let id = state.audit.len() as u64 + 1;
+        state.last_audit += 1;
+        let id = state.last_audit;
         state.audit.push(AuditRecord { id, ..record });
         Ok(id)
     }
@@ -51,7 +53,14 @@ impl AccessStore for MemoryAccessStore {
     }
 
     async fn newest_audit(&self) -> Result<u64, StoreError> {
-        Ok(lock(&self.0).audit.len() as u64)
+        Ok(lock(&self.0).audit.last().map_or(0, |record| record.id))
+    }
+
+    async fn prune_audit(&self, before: Timestamp, keep: u64) -> Result<u64, StoreError> {
+        let mut state = lock(&self.0);
+        let (all, oldest) = (state.audit.len(), state.last_audit.saturating_sub(keep));
+        state.audit.retain(|record| record.at >= before && record.id > oldest);
+        Ok((all - state.audit.len()) as u64)
     }
 
     async fn put_mark(&self, mark: ClientMark) -> Result<(), StoreError> {

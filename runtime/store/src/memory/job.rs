@@ -148,7 +148,9 @@ fn apply(state: &mut State, change: Change) {
         }
         Change::PutMember(record) => {
             let task = record.task.clone();
-            state.of(&task.job).members.entry((task.run, task.round)).or_default().insert(task, record);
+            let members = state.of(&task.job).members.entry((task.run, task.round)).or_default();
+            let before = members.get(&task).map(|member| member.steps).unwrap_or_default();
+            members.insert(task, MemberRecord { steps: record.steps.or(before), ..record });
         }
         Change::PutCheckpoint(record) => {
             drop(state.of(&record.job).checkpoints.insert(record.id.clone(), record));
