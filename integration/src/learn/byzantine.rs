@@ -46,8 +46,10 @@ pub(super) fn section() -> Section {
 
 fn data(_: &Choice) -> Vec<DataSet> {
     let of = |seed| {
-        let named = move |attack: (&str, &str, Drill)| {
-            DataSet { name: name(attack.0, seed), drill: attack.2, ..Split::Iid.data(seed) }
+        let named = move |attack: (&str, &str, Drill)| DataSet {
+            name: name(attack.0, seed),
+            drill: attack.2,
+            ..Split::Iid.data(seed)
         };
         ATTACKS.into_iter().map(named)
     };
