@@ -2,8 +2,8 @@
 
 use super::figure::{Figure, Kind, Series};
 use super::ground::{DataSet, Ground, Trained};
-use super::job::job;
-use super::rules::{Split, merge};
+use super::job::{Fields, job, merge};
+use super::rules::Split;
 use super::{Choice, Findings, SEEDS, Section, Spread};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ fn ordered(number: usize, order: Value) -> Option<Value> {
 }
 
 /// Rules with their parameters.
-const RULES: [(&str, fn() -> Value); 8] = [
+const RULES: [(&str, Fields); 8] = [
     ("fedavg", || json!({})),
     ("median", || json!({})),
     ("trimmed_mean", || json!({"f": HOSTILE})),

@@ -2,14 +2,14 @@
 
 use super::figure::{Figure, Kind, Series};
 use super::ground::{Ground, Trained};
-use super::job::{ROUNDS, job};
+use super::job::{Fields, ROUNDS, job};
 use super::rules::Split;
 use super::{Choice, Findings, SEEDS, Section, Spread};
 use anyhow::Result;
 use serde_json::{Value, json};
 
 /// What jobs say, by name; the first says nothing.
-const WAYS: [(&str, fn() -> Value); 8] = [
+const WAYS: [(&str, Fields); 8] = [
     ("none", || Value::Null),
     ("f16", || json!({"values": "f16"})),
     ("bf16", || json!({"values": "bf16"})),

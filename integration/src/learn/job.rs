@@ -3,6 +3,9 @@
 use super::ground::CLIENTS;
 use serde_json::{Value, json};
 
+/// What a variation says.
+pub(super) type Fields = fn() -> Value;
+
 /// Rounds of a job.
 pub(super) const ROUNDS: u32 = 60;
 /// Clients a round.
@@ -24,4 +27,32 @@ pub(super) fn job(id: &str, dataset: &str, seed: u64) -> Value {
             "seed": seed,
         },
     })
+}
+
+/// Sets fields of a job document.
+pub(super) fn merge(job: &mut Value, fields: &Value) {
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        match (name.as_str(), value.as_object()) {
+            ("hyper_parameters", Some(inner)) => {
+                inner.iter().for_each(|(name, value)| job["hyper_parameters"][name] = value.clone());
+            }
+            _ => job[name] = value.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_set_and_hyper_parameters_one_by_one() {
+        let mut job = job("j", "iid-1", 1);
+        merge(&mut job, &json!({"aggregator": {"name": "median"}, "hyper_parameters": {"max_round_num": 3}}));
+        assert_eq!(
+            (&job["aggregator"]["name"], &job["hyper_parameters"]["max_round_num"]),
+            (&json!("median"), &json!(3))
+        );
+        assert_eq!(job["hyper_parameters"]["client_num"], 5);
+    }
 }

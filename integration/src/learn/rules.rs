@@ -3,7 +3,7 @@
 
 use super::figure::{Figure, Kind, Series, mean_curve};
 use super::ground::{DataSet, Ground, Trained};
-use super::job::job;
+use super::job::{Fields, job, merge};
 use super::{Choice, Findings, Section, Spread};
 use anyhow::{Context as _, Result};
 use nsfl_trainer::digits::Deal;
@@ -68,9 +68,6 @@ impl FromStr for Split {
         found.ok_or_else(|| format!("'{text}' is no split; allowed: iid, shards"))
     }
 }
-
-/// What a job says of its rule.
-type Fields = fn() -> Value;
 
 /// Rules, with their parameters here, and the specification's figures.
 const RULES: [(&str, Fields, [Option<Spread>; 2]); 8] = [
@@ -161,18 +158,6 @@ fn cell(ground: &Ground, rule: &str, split: Split, seeds: u64) -> Result<Vec<Tra
     ground.run(&jobs)
 }
 
-/// Sets fields of a job document.
-pub(super) fn merge(job: &mut Value, fields: &Value) {
-    for (name, value) in fields.as_object().into_iter().flatten() {
-        match (name.as_str(), value.as_object()) {
-            ("hyper_parameters", Some(inner)) => {
-                inner.iter().for_each(|(name, value)| job["hyper_parameters"][name] = value.clone());
-            }
-            _ => job[name] = value.clone(),
-        }
-    }
-}
-
 fn entry(rule: &str) -> Result<&'static (&'static str, Fields, [Option<Spread>; 2])> {
     let unknown = || format!("'{rule}' is not in the table; allowed: {}", known_rules().join(", "));
     RULES.iter().find(|(name, ..)| *name == rule).with_context(unknown)
@@ -202,16 +187,5 @@ mod tests {
         assert_eq!([of(95.92), of(95.94), of(97.20), of(97.22)], [Some(false), Some(true), Some(true), Some(false)]);
         assert_eq!(judge("fednova", Split::Shards, Spread { mean: 0.0, sd: 0.0 }).unwrap(), (None, None));
         assert!(judge("fedsgd", Split::Iid, Spread { mean: 0.0, sd: 0.0 }).is_err());
-    }
-
-    #[test]
-    fn fields_are_set_and_hyper_parameters_one_by_one() {
-        let mut job = job("j", "iid-1", 1);
-        merge(&mut job, &json!({"aggregator": {"name": "median"}, "hyper_parameters": {"max_round_num": 3}}));
-        assert_eq!(
-            (&job["aggregator"]["name"], &job["hyper_parameters"]["max_round_num"]),
-            (&json!("median"), &json!(3))
-        );
-        assert_eq!(job["hyper_parameters"]["client_num"], 5);
     }
 }

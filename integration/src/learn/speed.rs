@@ -2,8 +2,8 @@
 
 use super::figure::{Figure, Kind, Series};
 use super::ground::{CLIENTS, DataSet, Ground, Trained};
-use super::job::job;
-use super::rules::{Split, merge};
+use super::job::{Fields, job, merge};
+use super::rules::Split;
 use super::{Choice, Findings, SEEDS, Section, Spread};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ const FIRST_SLOW: usize = CLIENTS - CLIENTS / 4 + 1;
 const TARGET: f64 = 95.0;
 
 /// Round policies and their fields.
-const POLICIES: [(&str, fn() -> Value); 4] = [
+const POLICIES: [(&str, Fields); 4] = [
     ("synchronous", || hyper(json!({"max_round_num": 30}))),
     ("over-selection", || {
         let mut fields = hyper(json!({"max_round_num": 30, "close_at_threshold": true}));
