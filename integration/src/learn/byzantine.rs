@@ -19,7 +19,7 @@ const ATTACKS: [(&str, &str, Drill); 4] = [
     ("none", "nothing wrong", |_| None),
     ("sign-flip", "−10Δ", |number| ordered(number, json!({"attack": "sign_flip", "factor": 10}))),
     ("scale", "100Δ", |number| ordered(number, json!({"attack": "scale", "factor": 100}))),
-    ("noise", "noise, 10 times Δ", |number| ordered(number, json!({"attack": "noise", "factor": 10}))),
+    ("noise", "noise, 100 times Δ", |number| ordered(number, json!({"attack": "noise", "factor": 100}))),
 ];
 
 type Drill = fn(usize) -> Option<Value>;
