@@ -1,25 +1,16 @@
 //! `cargo xtask learn`: builds the node and runs the learning table of `integration` on it.
 
-use crate::metadata;
+use crate::{ci, metadata};
 use anyhow::{Context as _, Result, ensure};
 use std::process::Command;
 
 /// `args` go to the table; see `integration/src/bin/learn.rs`.
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    // the whole workspace is named, so that nothing is built again that CI or the tests have built
-    let mut build = Command::new("cargo");
-    build.args(["build", "--locked", "--workspace", "--bins"]).current_dir(metadata::root());
-    let built = build.status().context("cargo")?;
-    ensure!(built.success(), "cargo build: {built}");
-    let target = cargo_metadata::MetadataCommand::new().no_deps().exec()?.target_directory;
-    let done = Command::new(target.join("debug/learn"))
-        .arg("--program")
-        .arg(target.join("debug/nsfl-node"))
-        .arg("--write")
-        .arg(metadata::root().join("docs"))
-        .args(args)
-        .status()
-        .context("the learning table was not started")?;
-    ensure!(done.success(), "the learning table: {done}");
+    ci::cargo_with(&["build", "--locked", "--workspace", "--bins"], &[])?;
+    let programs = cargo_metadata::MetadataCommand::new().no_deps().exec()?.target_directory.join("debug");
+    let mut table = Command::new(programs.join("learn"));
+    table.arg("--program").arg(programs.join("nsfl-node")).arg("--write").arg(metadata::root().join("docs"));
+    let status = table.args(args).status().context("target/debug/learn")?;
+    ensure!(status.success(), "learn: {status}");
     Ok(())
 }
