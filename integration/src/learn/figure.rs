@@ -54,7 +54,7 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 0, 0),
     RGBColor(160, 160, 160),
 ];
-const SIZE: (u32, u32) = (760, 420);
+const SIZE: (u32, u32) = (860, 420);
 const FONT: &str = "sans-serif";
 
 /// The mean accuracy of each round.
@@ -80,7 +80,9 @@ impl Figure {
         match &self.kind {
             Kind::Lines => {
                 let mut chart = builder.build_cartesian_2d(0.0..most, self.floor..100.0)?;
-                chart.configure_mesh().x_desc(self.x).y_desc(UP).light_line_style(TRANSPARENT).draw()?;
+                let mut mesh = chart.configure_mesh();
+                mesh.x_desc(self.x).x_label_formatter(&plain).y_desc(UP).y_label_formatter(&plain);
+                mesh.light_line_style(TRANSPARENT).draw()?;
                 for (series, colour) in self.coloured() {
                     let line = LineSeries::new(self.above(series), colour.stroke_width(2));
                     let key = move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2));
@@ -91,7 +93,9 @@ impl Figure {
             Kind::LogPoints => {
                 let range = (least / 2.0..most * 2.0).log_scale();
                 let mut chart = builder.build_cartesian_2d(range, self.floor..100.0)?;
-                chart.configure_mesh().x_desc(self.x).y_desc(UP).light_line_style(TRANSPARENT).draw()?;
+                let mut mesh = chart.configure_mesh();
+                mesh.x_desc(self.x).x_label_formatter(&plain).y_desc(UP).y_label_formatter(&plain);
+                mesh.light_line_style(TRANSPARENT).draw()?;
                 for (series, colour) in self.coloured() {
                     let points = self.above(series).map(|point| Circle::new(point, 6, colour.filled()));
                     let key = move |(x, y)| Circle::new((x + 8, y), 5, colour.filled());
@@ -100,14 +104,15 @@ impl Figure {
                 legend(&mut chart)?;
             }
             Kind::Named(names) => {
-                let mut chart = builder.build_cartesian_2d((0..names.len()).into_segmented(), self.floor..101.0)?;
+                let mut chart = builder
+                    .build_cartesian_2d((0..names.len().saturating_sub(1)).into_segmented(), self.floor..101.0)?;
                 let name = |at: &SegmentValue<usize>| match at {
                     SegmentValue::Exact(i) | SegmentValue::CenterOf(i) => names.get(*i).cloned().unwrap_or_default(),
                     SegmentValue::Last => String::new(),
                 };
                 let mut mesh = chart.configure_mesh();
-                mesh.x_labels(names.len()).x_label_formatter(&name).x_desc(self.x).y_desc(UP);
-                mesh.disable_x_mesh().light_line_style(TRANSPARENT).draw()?;
+                mesh.x_labels(names.len()).x_label_formatter(&name).x_desc(self.x);
+                mesh.y_desc(UP).y_label_formatter(&plain).disable_x_mesh().light_line_style(TRANSPARENT).draw()?;
                 for (series, colour) in self.coloured() {
                     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
                     let place = |(x, y): (f64, f64)| (SegmentValue::CenterOf(x as usize), y);
@@ -129,6 +134,11 @@ impl Figure {
     fn above<'a>(&'a self, series: &'a Series) -> impl Iterator<Item = (f64, f64)> + 'a {
         series.points.iter().map(|(x, y)| (*x, y.max(self.floor)))
     }
+}
+
+/// A number beside an axis, without a fraction that it has not.
+fn plain(value: &f64) -> String {
+    value.to_string()
 }
 
 const UP: &str = "test accuracy, %";
