@@ -45,12 +45,15 @@ pub struct Options {
     pub client_extra: Vec<(usize, String)>,
     /// Whether REST needs a token, also of this machine.
     pub tokens: bool,
+    /// Data sets of every client beside `digits`: name, and folder with a `client-<number>` for each.
+    pub datasets: Vec<(String, PathBuf)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let (via, data, server_extra, client_extra) = Default::default();
-        Self { program: None, env: None, via, far: None, data, clients: 2, server_extra, tokens: false, client_extra }
+        let (via, data, server_extra, client_extra, datasets) = Default::default();
+        let (program, env, far) = Default::default();
+        Self { program, env, via, far, data, clients: 2, server_extra, tokens: false, client_extra, datasets }
     }
 }
 
@@ -208,8 +211,12 @@ impl Federation {
         if !file.exists() {
             let validity = Validity::days(OffsetDateTime::now_utc(), 1);
             write_pair(dir, &name, &self.authority.issue_client(&name.parse()?, validity)?)?;
+            let datasets = self.options.datasets.iter().map(|(name, folder)| (name.as_str(), folder.clone()));
+            let datasets = [("digits", dir.join("data"))].into_iter().chain(datasets);
+            let line =
+                |(name, folder): (&str, PathBuf)| format!("{name} = {:?}\n", folder.join(format!("client-{number}")));
             let config = format!(
-                "server = \"{}\"\ndata_dir = {:?}\n{}\n[datasets]\ndigits = {:?}\n[link]\nretry_base_ms = 50\n\
+                "server = \"{}\"\ndata_dir = {:?}\n{}\n[datasets]\n{}[link]\nretry_base_ms = 50\n\
                  retry_max_ms = 200\n{}",
                 self.options
                     .via
@@ -218,7 +225,7 @@ impl Federation {
                     .map_or_else(|| self.link(), |(_, at)| Ok(at.to_string()))?,
                 self.options.data_of(Place::Client(number)).unwrap_or_else(|| dir.join(&name)),
                 self.options.client_extra.iter().find(|(of, _)| *of == number).map_or("", |(_, lines)| lines),
-                dir.join("data").join(format!("client-{number}")),
+                datasets.map(line).collect::<String>(),
                 tls(dir, &name),
             );
             std::fs::write(&file, config)?;

@@ -5,6 +5,8 @@ mod commands;
 pub mod faults;
 mod federation;
 pub mod hosts;
+pub mod learn;
+pub mod marks;
 mod node;
 mod port;
 mod proxy;

@@ -90,3 +90,18 @@ fn a_late_update_that_was_accepted_counts_although_the_server_is_killed_before_i
 fn stale() -> Value {
     json!({"late": "stale", "max_staleness": 20, "threshold_client_num": 2, "close_at_threshold": true})
 }
+
+#[test]
+fn the_sample_of_an_asynchronous_job_makes_its_models_of_two_updates_each() {
+    let federation = Federation::start(&Options { clients: 4, ..Options::default() }).unwrap();
+    let job: Value = serde_json::from_str(include_str!("../../conf/jobs/buffer.json")).unwrap();
+    federation.submit(&job).unwrap();
+    federation.model("buffer").unwrap();
+    let closed = federation.rest.events("buffer").unwrap().filter(|event| event.kind == "round-closed");
+    let trained: Vec<_> = closed.filter(|event| event.fields["kind"] == "train").collect();
+    assert_eq!(trained.len(), 20);
+    assert!(trained.iter().all(|event| event.fields["accepted"] == 2), "{trained:?}");
+    let file = federation.stored("out/fl_buffer_output_V1/metrics.json");
+    let told: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    assert!(told["accuracy"][19].as_f64().unwrap() > 0.7, "it learns: {told}");
+}

@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`, `sim`, `python`, `example`,
-//! `torch`, `console`. Nothing here is part of the product.
+//! The project's own commands: `cargo xtask ci`, `test`, `layers`, `tidy`, `bench`, `faults`, `learn`, `sim`, `python`,
+//! `example`, `torch`, `console`. Nothing here is part of the product.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool that talks to the terminal")]
 
 mod apt;
@@ -9,6 +9,7 @@ mod console;
 mod example;
 mod faults;
 mod layers;
+mod learn;
 mod metadata;
 mod orphans;
 mod python;
@@ -50,6 +51,14 @@ enum Command {
         #[arg(allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Trains digits by each rule, against hostile clients, compressed and with slow clients, as real jobs.
+    #[command(trailing_var_arg = true)]
+    Learn {
+        /// `--only SECTION…`, `--rules RULE…`, `--splits SPLIT…`, `--seeds N`, `--json`. Without the middle three, docs/learning.md is
+        /// written.
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// The Python that tests and examples run in: PyTorch, TensorFlow, Keras and the SDK under target/python.
     Python(python::PythonArgs),
     /// An example of `examples/fashion_mnist` on a federation of four clients on this machine.
@@ -70,6 +79,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Bench(bench) => bench::run(bench),
         Command::Faults { args } => faults::run(&args),
+        Command::Learn { args } => learn::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Python(args) => python::run(&args),
         Command::Example(args) => example::run(&args),

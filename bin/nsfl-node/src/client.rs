@@ -157,6 +157,9 @@ fn info(config: &ClientConfig, credentials: &Credentials) -> ClientInfo {
 
 /// Number of training samples of a data set, for ranking; 0 when it cannot be told.
 fn samples(path: &Path) -> u64 {
+    if path.join(nsfl_trainer::dataset::DRILL).exists() {
+        tracing::warn!(dataset = %path.display(), "this data set is for drills: what is trained on it is slowed or disturbed");
+    }
     nsfl_trainer::sample_count(path).unwrap_or(0)
 }
 

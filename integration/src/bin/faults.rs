@@ -3,6 +3,7 @@
 
 use clap::Parser;
 use nsfl_integration::faults::{Expected, Finished, Ground, Report, markdown, rows};
+use nsfl_integration::marks::write_between;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -54,12 +55,7 @@ fn main() -> anyhow::Result<ExitCode> {
         println!("{} rows, {} not with the model of the undisturbed run", report.rows.len(), bad);
     }
     if let Some(file) = cli.write {
-        let text = std::fs::read_to_string(&file)?;
-        let (Some(begin), Some(end)) = (text.find("<!-- faults -->"), text.find("<!-- end -->")) else {
-            anyhow::bail!("{} has no <!-- faults --> and <!-- end -->", file.display());
-        };
-        let (before, after) = (&text[..begin], &text[end..]);
-        std::fs::write(&file, format!("{before}<!-- faults -->\n{}{after}", markdown(&report)))?;
+        write_between(&file, "faults", &markdown(&report))?;
     }
     Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

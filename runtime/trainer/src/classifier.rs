@@ -3,6 +3,7 @@
 //! bytes, except under differential privacy; the daemon allows it one thread, which is also the fastest for networks of
 //! this size.
 
+mod drill;
 mod local;
 mod network;
 mod parameters;
@@ -12,6 +13,7 @@ use crate::dataset::{self, Samples, Split};
 use crate::{TaskError, TrainerTask, Work};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::loss;
+use drill::Drill;
 use local::Local;
 use network::Network;
 use nsfl_types::Metrics;
@@ -29,18 +31,27 @@ pub(crate) fn run(task: &TrainerTask) -> Result<Metrics, TaskError> {
             Ok(Metrics::default())
         }
         Work::Train { base, out_weights } => {
-            let data = load(task, &parameters, Split::Train)?;
+            let path = dataset_of(task, &parameters, Split::Train)?;
+            let data = load(path, &parameters, Split::Train)?;
             let (network, controls) = Network::read(&parameters, base)?;
             let folder = task.result.parent().unwrap_or(Path::new(""));
+            let before = measure(&network, &data)?;
+            let drill = Drill::of(path, &network)?;
             let mut local = Local::new(&parameters, &network, controls, folder)?;
-            train::train(&network, &data, &parameters, task.seed, local.optimizer.as_mut())?;
-            let metrics = measure(&network, &data)?;
+            let steps = train::train(&network, &data, &parameters, task.seed, local.optimizer.as_mut())?;
+            let mut metrics = measure(&network, &data)?;
+            metrics.0.extend(before.get("loss").map(|loss| ("initial_loss".to_owned(), loss)));
+            metrics.0.insert("local_steps".to_owned(), f64::from(steps));
+            metrics.0.extend(parameters.told().map(|(name, value)| (name.to_owned(), value)));
             let controls = local.finish(&network)?;
+            if let Some(drill) = drill {
+                drill.disturb(&network, task.seed)?;
+            }
             network.write(out_weights, controls)?;
             Ok(metrics)
         }
         Work::Evaluate { base } => {
-            let data = load(task, &parameters, Split::Test)?;
+            let data = load(dataset_of(task, &parameters, Split::Test)?, &parameters, Split::Test)?;
             measure(&Network::read(&parameters, base)?.0, &data)
         }
     }
@@ -53,13 +64,16 @@ struct Data {
     samples: usize,
 }
 
-fn load(task: &TrainerTask, parameters: &Parameters, split: Split) -> Result<Data, TaskError> {
+fn dataset_of<'a>(task: &'a TrainerTask, parameters: &Parameters, split: Split) -> Result<&'a Path, TaskError> {
     let train = parameters.train_dataset.as_deref();
     let (name, parameter) = match split {
         Split::Train => (train, "train_dataset"),
         Split::Test => (parameters.test_dataset.as_deref().or(train), "test_dataset"),
     };
-    let path = dataset::choose(&task.datasets, name, parameter)?;
+    Ok(dataset::choose(&task.datasets, name, parameter)?)
+}
+
+fn load(path: &Path, parameters: &Parameters, split: Split) -> Result<Data, TaskError> {
     let Samples { values, labels, .. } = dataset::load(path, split, parameters.expected())?;
     let samples = labels.len();
     let inputs = Tensor::from_vec(values, (samples, parameters.features), &Device::Cpu)?;

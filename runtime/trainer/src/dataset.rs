@@ -17,6 +17,9 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+/// In the folder of a data set: what a site orders of itself for a drill. See `classifier/drill.rs`.
+pub const DRILL: &str = "drill.json";
+
 /// A data set that is not configured, not readable or not what the task expects.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]

@@ -1,5 +1,9 @@
 //! Divides the handwritten digits over clients, so that a first federated job has data. Real jobs bring their own.
 
+mod deal;
+
+pub use deal::{Deal, deal};
+
 use crate::rng::Rng;
 use flate2::read::GzDecoder;
 use std::io::Read as _;
@@ -38,18 +42,15 @@ const SKEW_PER_CENT: usize = 60;
 /// # Errors
 /// Too few or too many clients, bytes that are not the digits, and the disk's own.
 pub fn split(csv_gz: &[u8], clients: usize, seed: u64, dir: &Path) -> Result<Vec<PathBuf>, SplitError> {
-    if !(1..=MAX_CLIENTS).contains(&clients) {
-        return Err(SplitError::Clients(clients));
-    }
-    let mut text = String::new();
-    GzDecoder::new(csv_gz).read_to_string(&mut text)?;
+    allowed(clients)?;
+    let text = unpacked(csv_gz)?;
     let mut rng = Rng::new(seed);
     let dominant = dominant(clients, &mut rng);
     let mut parts = vec![(Vec::new(), Vec::new()); clients];
     let mut test_turn = 0;
     for (digit, mut lines) in by_digit(&text)?.into_iter().enumerate() {
         rng.shuffle(&mut lines);
-        let test = lines.split_off(lines.len() - lines.len() / TEST_EVERY);
+        let test = held_out(&mut lines);
         let common = lines.split_off(lines.len() * SKEW_PER_CENT / 100);
         for line in test {
             parts[test_turn % clients].1.push(line);
@@ -59,6 +60,26 @@ pub fn split(csv_gz: &[u8], clients: usize, seed: u64, dir: &Path) -> Result<Vec
         let homes = &dominant[digit];
         lines.into_iter().enumerate().for_each(|(i, line)| parts[homes[i % homes.len()]].0.push(line));
     }
+    write(parts, dir, &mut rng)
+}
+
+fn allowed(clients: usize) -> Result<(), SplitError> {
+    if (1..=MAX_CLIENTS).contains(&clients) { Ok(()) } else { Err(SplitError::Clients(clients)) }
+}
+
+fn unpacked(csv_gz: &[u8]) -> Result<String, SplitError> {
+    let mut text = String::new();
+    GzDecoder::new(csv_gz).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Takes a fifth of a digit's samples, the last ones.
+fn held_out<'a>(lines: &mut Vec<&'a str>) -> Vec<&'a str> {
+    lines.split_off(lines.len() - lines.len() / TEST_EVERY)
+}
+
+/// Training and test samples of each client as files, in its folder.
+fn write(parts: Vec<(Vec<&str>, Vec<&str>)>, dir: &Path, rng: &mut Rng) -> Result<Vec<PathBuf>, SplitError> {
     let mut folders = Vec::new();
     for (i, (mut train, test)) in parts.into_iter().enumerate() {
         rng.shuffle(&mut train);

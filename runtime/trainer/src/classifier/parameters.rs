@@ -88,6 +88,16 @@ impl Parameters {
         SgdSettings { learning_rate: self.learning_rate(), momentum, nesterov, weight_decay }
     }
 
+    /// What rules may want to know of the local descent, by the names that they know it by.
+    pub(super) fn told(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let pull = match &self.optimizer {
+            Some(OptimizerSpec::FedProx { mu, .. } | OptimizerSpec::Pgd { mu, .. }) => *mu,
+            _ => 0.0,
+        };
+        let used = [("momentum", self.momentum), ("mu", pull)].into_iter().filter(|(_, value)| *value > 0.0);
+        [("local_learning_rate", self.learning_rate())].into_iter().chain(used)
+    }
+
     fn is_adam(&self) -> bool {
         matches!(self.optimizer, Some(OptimizerSpec::DpAdam(_)))
     }

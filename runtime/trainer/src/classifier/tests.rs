@@ -187,6 +187,65 @@ fn private_noise_is_not_the_seeds_and_a_bound_without_noise_limits_the_step() {
 }
 
 #[test]
+fn training_tells_what_rules_want_to_know_of_it() {
+    let dir = folder();
+    let few = PARAMETERS.replace("40", r#"3, "batch_size": 30, "learning_rate": 0.05, "momentum": 0.5"#);
+    init(dir.path(), &few);
+    let start = task(dir.path(), Work::Evaluate { base: dir.path().join("base") }, 1, &few);
+    let metrics = train(dir.path(), 1, "a", &few).unwrap();
+    // 200 samples: seven batches a pass
+    for (name, value) in [("local_steps", 21.0), ("local_learning_rate", 0.05), ("momentum", 0.5)] {
+        assert_eq!(metrics.get(name), Some(value), "{name}");
+    }
+    assert_eq!(metrics.get("mu"), None);
+    std::fs::copy(dir.path().join("train.csv"), dir.path().join("test.csv")).unwrap();
+    assert_eq!(metrics.get("initial_loss"), run(&start).unwrap().get("loss"), "of the model it was given");
+    let metrics = with(dir.path(), r#"{"name": "fedprox", "mu": 0.3}"#, "b", PARAMETERS).unwrap();
+    assert_eq!((metrics.get("mu"), metrics.get("momentum")), (Some(0.3), None));
+    let metrics = with(dir.path(), r#"{"name": "dp_adam"}"#, "c", PARAMETERS).unwrap();
+    assert_eq!((metrics.get("local_steps"), metrics.get("local_learning_rate")), (Some(800.0), Some(0.001)));
+}
+
+#[test]
+fn a_site_in_a_drill_sends_what_it_ordered_of_itself_and_reports_as_ever() {
+    let dir = folder();
+    init(dir.path(), PARAMETERS);
+    let told = train(dir.path(), 1, "honest", PARAMETERS).unwrap();
+    let order = |text: &str| std::fs::write(dir.path().join("drill.json"), text).unwrap();
+    let base = floats(&dir.path().join("base"));
+    let change = |out: &str| -> Vec<f32> {
+        let y = floats(&dir.path().join(out));
+        y.iter().flat_map(|(name, y)| y.iter().zip(&base[name]).map(|(y, x)| y - x).collect::<Vec<_>>()).collect()
+    };
+    let honest = change("honest");
+    for (text, factor) in [
+        (r#"{"delay_ms": 1}"#, 1.0),
+        (r#"{"attack": "sign_flip"}"#, -1.0),
+        (r#"{"attack": "sign_flip", "factor": 3}"#, -3.0),
+        (r#"{"attack": "scale", "factor": 10}"#, 10.0),
+    ] {
+        order(text);
+        assert_eq!(train(dir.path(), 1, "sent", PARAMETERS).unwrap(), told, "{text}");
+        assert!(change("sent").iter().zip(&honest).all(|(s, h)| (s - factor * h).abs() < 1e-4), "{text}");
+    }
+    order(r#"{"attack": "noise", "factor": 2}"#);
+    train(dir.path(), 1, "sent", PARAMETERS).unwrap();
+    let size = |values: &[f32]| values.iter().map(|v| v * v).sum::<f32>().sqrt();
+    let (sent, expected) = (size(&change("sent")), 2.0 * size(&honest));
+    assert!((0.5..2.0).contains(&(sent / expected)) && change("sent") != honest, "{sent} {expected}");
+    // a site that mistypes its order learns of it, and sends nothing
+    for (text, says) in [
+        (r#"{"attack": "flip"}"#, "unknown variant `flip`"),
+        (r#"{"attak": "noise"}"#, "unknown field `attak`"),
+        (r#"{"factor": -1}"#, "factor: must be a finite number ≥ 0"),
+    ] {
+        order(text);
+        let e = train(dir.path(), 1, "sent", PARAMETERS).unwrap_err();
+        assert!(e.code() == Code::BadDataset && e.to_string().contains(says), "{e}");
+    }
+}
+
+#[test]
 fn wrong_parameters_are_named() {
     let dir = folder();
     let says = |parameters: &str| {

@@ -10,14 +10,14 @@ use candle_core::{Device, Tensor};
 use candle_nn::loss;
 use nsfl_optimizer::{Clip, Optimizer};
 
-/// Takes all local steps. The network holds the weights that they lead to.
+/// Takes all local steps and says how many. The network holds the weights that they lead to.
 pub(super) fn train(
     network: &Network,
     data: &Data,
     parameters: &Parameters,
     seed: u64,
     optimizer: &mut dyn Optimizer,
-) -> Result<(), TaskError> {
+) -> Result<u32, TaskError> {
     match optimizer.clip() {
         None => passes(network, data, parameters, seed, optimizer),
         Some(clip) => private_passes(network, data, parameters, clip, optimizer),
@@ -31,9 +31,10 @@ fn passes(
     parameters: &Parameters,
     seed: u64,
     optimizer: &mut dyn Optimizer,
-) -> Result<(), TaskError> {
+) -> Result<u32, TaskError> {
     let mut weights = network.weights()?;
     let mut gradient = vec![0.0; weights.len()];
+    let mut steps = 0;
     let mut rng = Rng::new(seed);
     let mut order: Vec<u32> = (0..u32::try_from(data.samples).unwrap_or(u32::MAX)).collect();
     for _ in 0..parameters.epochs {
@@ -45,9 +46,10 @@ fn passes(
             network.gradient(&loss_of(network, &inputs, &labels, start, n)?, &mut gradient)?;
             optimizer.step(&mut weights, &mut gradient);
             network.set(&weights)?;
+            steps += 1;
         }
     }
-    Ok(())
+    Ok(steps)
 }
 
 /// As many steps, each on samples that were chosen by a chance of their own, and on each one's clipped gradient.
@@ -58,9 +60,10 @@ fn private_passes(
     parameters: &Parameters,
     clip: Clip,
     optimizer: &mut dyn Optimizer,
-) -> Result<(), TaskError> {
+) -> Result<u32, TaskError> {
     let mut weights = network.weights()?;
     let (mut gradient, mut sum) = (vec![0.0; weights.len()], vec![0.0; weights.len()]);
+    let mut steps = 0;
     let mut choice = secret()?;
     let samples = u32::try_from(data.samples).unwrap_or(u32::MAX);
     let chance = (parameters.batch_size() as f64 / data.samples as f64).min(1.0);
@@ -74,9 +77,10 @@ fn private_passes(
             }
             optimizer.step(&mut weights, &mut sum);
             network.set(&weights)?;
+            steps += 1;
         }
     }
-    Ok(())
+    Ok(steps)
 }
 
 /// The mean cross-entropy of `n` samples.
