@@ -220,6 +220,7 @@ mod tests {
             json!({"name": "bulyan", "params": {"f": 1}}),
             json!({"name": "geometric_median"}),
             json!({"name": "centered_clipping"}),
+            json!({"name": "lora", "params": {"variant": "flora"}}),
             all(json!({"pre": [{"name": "clipping", "max_norm": 1.0}]})),
         ] {
             let (field, problem) = refused(&of(aggregator.clone(), json!({"top_k": 0.1})));

@@ -78,6 +78,11 @@ impl<'a> Params<'a> {
         self.values.get(name).filter(|value| !value.is_null())
     }
 
+    /// Whether it is there, for whoever may ask for it.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// The path of a parameter.
     pub(crate) fn field(&self, name: &str) -> String {
         format!("{}.{name}", self.path)

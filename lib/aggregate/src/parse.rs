@@ -136,6 +136,9 @@ fn rule(name: &str, p: &mut Params<'_>, server: Server) -> Result<Aggregation, J
                     return Err(p.bad("variant", &format!("'{other}' is unknown; allowed: fedit, ffa, flora, fedex")));
                 }
             };
+            if variant.multiplies() {
+                added_as_it_is(p, &server)?;
+            }
             let scaling = p.number("scaling", 1.0, Allowed::Positive)?;
             Aggregation::new(Lora { variant, scaling, uniform: p.flag("uniform", false)? }, server)
         }
@@ -144,6 +147,20 @@ fn rule(name: &str, p: &mut Params<'_>, server: Server) -> Result<Aggregation, J
             return Err(bad("aggregator.name".into(), &problem));
         }
     })
+}
+
+/// Products of updates are no updates: no pre-aggregator comes before them, and no server optimizer moves them.
+fn added_as_it_is(p: &Params<'_>, server: &Server) -> Result<(), JobError> {
+    const WHY: &str = "does not go with the variants flora and fedex, which add products of updates as they are";
+    if let Some(name) = ["pre", "server"].into_iter().find(|name| p.has(name)) {
+        return Err(p.bad(name, WHY));
+    }
+    if (server_rate(server) - 1.0).abs() > 0.0 {
+        let own = p.field("learning_rate");
+        let field = if p.has("learning_rate") { own } else { "hyper_parameters.learning_rate".to_owned() };
+        return Err(bad(field, &format!("other than 1 {WHY}")));
+    }
+    Ok(())
 }
 
 fn server(name: &str, p: &mut Params<'_>, learning_rate: f64) -> Result<Server, JobError> {

@@ -48,6 +48,15 @@ fn each_bad_parameter_is_named_with_what_is_allowed() {
         ("geometric_median", json!({"iterations": 0}), "aggregator.params.iterations", "≥ 1"),
         ("centered_clipping", json!({"tau": 0}), "aggregator.params.tau", "above 0"),
         ("lora", json!({"variant": "qlora"}), "aggregator.params.variant", "allowed: fedit, ffa, flora, fedex"),
+        ("lora", json!({"scaling": 0}), "aggregator.params.scaling", "above 0"),
+        (
+            "lora",
+            json!({"variant": "flora", "server": {"name": "fedadam"}}),
+            "aggregator.params.server",
+            "products of updates as they are",
+        ),
+        ("lora", json!({"variant": "fedex", "pre": [{"name": "nnm", "f": 1}]}), "aggregator.params.pre", "flora and fedex"),
+        ("lora", json!({"variant": "flora", "learning_rate": 0.5}), "aggregator.params.learning_rate", "other than 1"),
         ("median", json!({"pre": {}}), "aggregator.params.pre", "must be a list"),
         (
             "median",
@@ -89,8 +98,10 @@ fn the_jobs_learning_rate_is_taken_where_the_parameters_name_none() {
     assert_eq!(rate("median", json!({}), 0.5), 0.5);
     assert_eq!(rate("fedadam", json!({"learning_rate": 0.1}), 0.5), 0.1);
     assert_eq!(rate("median", json!({"server": {"name": "fedadam"}}), 0.5), 0.5);
-    let e = Aggregation::parse("feddyn", &serde_json::Map::new(), 0.5).unwrap_err();
-    assert_eq!(e.field, "hyper_parameters.learning_rate");
+    for (name, params) in [("feddyn", json!({})), ("lora", json!({"variant": "fedex"}))] {
+        let e = Aggregation::parse(name, params.as_object().unwrap(), 0.5).unwrap_err();
+        assert_eq!(e.field, "hyper_parameters.learning_rate", "{name}");
+    }
 }
 
 #[test]
