@@ -14,6 +14,7 @@ use super::*;
 use nsfl_actor::{
     Address, ChildSpec, Context, Directory, Failure, GiveUp, Next, Restart, Role, Supervisor, SupervisorSpec,
 };
+use nsfl_aggregate::Rules;
 use nsfl_messages::wire::{TaskCommand, TaskOrder, TaskReport};
 use nsfl_messages::{
     Cohort, CoordinatorMsg, GatewayMsg, JobRun, LiveEvent, RunEvent, SchedulerMsg, SelectorMsg, Starter as _,

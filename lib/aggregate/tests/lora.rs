@@ -175,7 +175,11 @@ impl Mixed {
     fn flora(&self, members: &[usize], memory: usize) -> Vec<u8> {
         let [rows, columns, rank] = self.size;
         let b = vec![0.0; rows * rank];
-        let base = stored(&[(A, vec![rank, columns], &self.a), (B, vec![rows, rank], &b), (W, vec![rows, columns], &self.weight)]);
+        let base = stored(&[
+            (A, vec![rank, columns], &self.a),
+            (B, vec![rows, rank], &b),
+            (W, vec![rows, columns], &self.weight),
+        ]);
         let member = |i: &usize| One { weight: self.members[*i].weight, ..one(*i, self.update(&self.members[*i])) };
         let members: Vec<One> = members.iter().map(member).collect();
         let rule = rule("lora", &json!({"variant": "flora", "scaling": 2.0}));
@@ -206,8 +210,12 @@ fn mixed() -> impl Strategy<Value = (Mixed, Vec<usize>)> {
             (values(rank * columns), values(rows * rank)).prop_map(made)
         });
         let members = prop::collection::vec(adapter, 1..6);
-        (values(rows * columns), values(rank * columns), members)
-            .prop_map(move |(weight, a, members)| Mixed { size: [rows, columns, rank], weight, a, members })
+        (values(rows * columns), values(rank * columns), members).prop_map(move |(weight, a, members)| Mixed {
+            size: [rows, columns, rank],
+            weight,
+            a,
+            members,
+        })
     });
     model.prop_flat_map(|model| {
         let order: Vec<usize> = (0..model.members.len()).collect();

@@ -22,7 +22,8 @@ fn kept(world: &World, round: u32) -> KeptRound {
 
 async fn made_again(world: &World, round: u32) -> BlobRef {
     let scratch = world.folder.path().join("again");
-    kept(world, round).again(&world.run.spec, world.blobs.clone(), 64 << 20, scratch).await.unwrap().0
+    let again = kept(world, round).again(&world.run.spec, &Rules::default(), world.blobs.clone(), 64 << 20, scratch);
+    again.await.unwrap().0
 }
 
 async fn restart(world: &World) {

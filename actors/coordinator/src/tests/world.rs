@@ -247,6 +247,7 @@ impl World {
             link_grace,
             retry: RetryPolicy { max_attempts: 2, backoff_base_ms: 1, backoff_max_ms: 1 },
             aggregation: AggregationConfig { memory_bytes, keep_rounds: 1 },
+            rules: Rules::default(),
             extender: ExtenderConfig { enabled: true, python: "python3".into(), timeout: time, memory_bytes: 8 << 30 },
             live: Arc::new(move |event| heard.lock().unwrap().push(event)),
         };
