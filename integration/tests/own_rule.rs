@@ -103,7 +103,7 @@ fn its_parameters_are_checked_with_the_document_and_a_node_without_it_refuses_it
     let federation = start();
     let refused = |federation: &Federation, job: &Value| {
         let answer = federation.rest.post("/namespaces/default/jobs", job).unwrap();
-        assert_eq!(answer.status, 400, "{answer:?}");
+        assert_eq!(answer.status, 403, "{answer:?}");
         format!("{answer:?}")
     };
     let says = refused(&federation, &job(json!({"power": -1})));

@@ -96,6 +96,8 @@ pub struct Behind {
 /// So many bytes of all updates together lie behind before they are named, but not less than `LEAST` of each.
 const STRIDE: usize = 16 << 20;
 const LEAST: usize = 256 << 10;
+/// Named once more with what follows: a read maps pages on both sides of where it is, up to the largest that there are.
+const AROUND: usize = 2 << 20;
 
 impl Behind {
     /// The pass is done with a block. What lies behind goes to `give_back`, piece by piece.
@@ -108,15 +110,20 @@ impl Behind {
         if block.range.end - self.done < stride && block.range.end < whole {
             return;
         }
-        let done = self.done..block.range.end;
-        for update in sources.updates {
+        let sections = |tensor| {
+            let updates = sources.updates.iter().map(move |update| update.section(tensor));
+            updates.chain([sources.base.tensor(tensor)])
+        };
+        if self.done == 0 && block.tensor > 0 {
+            sections(block.tensor - 1).for_each(|section| give_back(&section[section.len().saturating_sub(AROUND)..]));
+        }
+        let done = self.done.saturating_sub(AROUND)..block.range.end;
+        for section in sections(block.tensor) {
             // the part that stands for it, about
-            let section = update.section(block.tensor);
             let at = |byte: usize| byte as u128 * section.len() as u128 / whole as u128;
             #[allow(clippy::cast_possible_truncation, reason = "no more than the section")]
             give_back(&section[at(done.start) as usize..at(done.end) as usize]);
         }
-        give_back(&sources.base.tensor(block.tensor)[done]);
         if let Some(state) = sources.state {
             (0..state.layout().tensors().len()).for_each(|tensor| give_back(state.tensor(tensor)));
         }
