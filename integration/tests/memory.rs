@@ -78,7 +78,7 @@ fn peak(folder: &Path, updates: &[PathBuf], rule: &str, params: &Value) -> (f64,
 
 #[test]
 #[ignore = "writes 440 MB and reads some 16 GB of page cache: by hand, with --no-capture for the figures"]
-fn two_hundred_updates_of_40_mb_take_less_than_three_models_for_sums_and_the_set_bound_for_others() {
+fn two_hundred_updates_of_40_mb_take_less_than_three_models_of_own_memory_for_sums_and_the_set_bound_for_others() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     weights(&folder.join("base"), 99);

@@ -4,9 +4,7 @@
 use crate::cli::AggregateArgs;
 use crate::exit;
 use anyhow::{Context as _, anyhow, bail};
-use nsfl_aggregate::{
-    Aggregation, Behind, Block, Member, MemberFacts, Round, Rules, Sink, Sources, aggregate_round, check_weight,
-};
+use nsfl_aggregate::{Behind, Block, Member, MemberFacts, Round, Rules, Sink, Sources, aggregate_round, check_weight};
 use nsfl_compress::Update;
 use nsfl_store_posix::MappedFile;
 use nsfl_tensor::{Layout, StreamError, WeightsView, write_delta};
