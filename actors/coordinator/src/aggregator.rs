@@ -3,7 +3,7 @@
 
 use crate::sum::{self, Order, Summed, Tools};
 use nsfl_actor::{Context, Failure, Next, Reply, Role};
-use nsfl_aggregate::{Aggregation, check_weight};
+use nsfl_aggregate::{Aggregation, Rules, check_weight};
 use nsfl_compress::{CompressError, Update};
 use nsfl_fault_point::Step;
 use nsfl_package::Limits;
@@ -21,6 +21,8 @@ pub(crate) struct AggregatorArgs {
     pub(crate) blobs: Arc<dyn BlobStore>,
     /// The job, whose rule it applies.
     pub(crate) spec: Arc<JobSpec>,
+    /// The rules there are.
+    pub(crate) rules: Rules,
     /// Bytes that making a model may take beside the updates.
     pub(crate) memory: usize,
     /// Folder for what a rule keeps, while it is written.
@@ -81,8 +83,8 @@ impl Role for Aggregator {
 
     async fn start(args: AggregatorArgs, _ctx: &Context<AggregatorMsg>) -> Result<Self, Failure> {
         let judges = Arc::new(Semaphore::new(JUDGES));
-        let aggregation = Arc::new(Aggregation::of_job(&args.spec)?);
-        let AggregatorArgs { blobs, spec, memory, scratch } = args;
+        let aggregation = Arc::new(args.rules.of_job(&args.spec)?);
+        let AggregatorArgs { blobs, spec, memory, scratch, .. } = args;
         let tools = Tools { blobs, facts: Facts::default(), coding: coding(&spec), memory, scratch };
         Ok(Self { aggregation, tools, judges, checked: 0, aggregated: 0 })
     }

@@ -5,7 +5,7 @@ use crate::aggregator::{Facts, coding, stored};
 use crate::sum::{Order, Summed, Tools, sum};
 use crate::{Surroundings, output};
 use nsfl_actor::{Failure, blocking};
-use nsfl_aggregate::Aggregation;
+use nsfl_aggregate::Rules;
 use nsfl_messages::JobRun;
 use nsfl_store::{BlobStore, Owner, OwnerError};
 use nsfl_types::{BlobRef, Code, JobKey, JobSpec, Refusal};
@@ -83,11 +83,12 @@ impl KeptRound {
     pub async fn again(
         &self,
         spec: &JobSpec,
+        rules: &Rules,
         blobs: Arc<dyn BlobStore>,
         memory: usize,
         scratch: PathBuf,
     ) -> Result<(BlobRef, Option<BlobRef>), Refusal> {
-        let aggregation = Arc::new(Aggregation::of_job(spec).map_err(|e| Refusal::new(e.code, e.to_string()))?);
+        let aggregation = Arc::new(rules.of_job(spec).map_err(|e| Refusal::new(e.code, e.to_string()))?);
         let owner = Owner::new("replay").map_err(|e| Refusal::new(Code::Internal, e.to_string()))?;
         let order = Order {
             round: self.round,

@@ -9,7 +9,6 @@ use crate::spans::Spans;
 use crate::traffic::Traffic;
 use crate::{AggregatorMsg, Surroundings};
 use nsfl_actor::{Address, Context, Failure, Next, Role, Timer, now_ms};
-use nsfl_aggregate::Aggregation;
 use nsfl_fault_point::Step;
 use nsfl_messages::wire::TaskReport;
 use nsfl_messages::{CoordinatorMsg, CoordinatorView, JobRun, RunEvent, SchedulerMsg, SelectorMsg};
@@ -108,7 +107,7 @@ impl Role for Coordinator {
         let (machine, generation) = match stored {
             Some(record) => (RunMachine::restore(&record.snapshot)?, record.generation + 1),
             None => {
-                let buffer = Aggregation::of_job(spec)?.buffer().map(|(k, max)| (count(k), max.map(count)));
+                let buffer = args.surroundings.rules.of_job(spec)?.buffer().map(|(k, max)| (count(k), max.map(count)));
                 let mut plan = RunPlan::new(key.clone(), *run, spec, buffer);
                 plan.retry = args.surroundings.retry.clone();
                 (RunMachine::new(plan), 1)

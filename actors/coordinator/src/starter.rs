@@ -8,6 +8,7 @@ use backon::{ExponentialBuilder, Retryable as _};
 use nsfl_actor::{
     Address, ChildEvent, ChildSpec, Directory, Failure, GiveUp, Restart, Strategy, Supervisor, SupervisorSpec,
 };
+use nsfl_aggregate::Rules;
 use nsfl_messages::{CoordinatorMsg, GatewayMsg, JobRun, Live, RunEvent, SchedulerMsg, SelectorMsg, Starter};
 use nsfl_store::{BlobStore, JobStore};
 use nsfl_trainer::TrainerCommand;
@@ -45,6 +46,8 @@ pub struct Surroundings {
     pub retry: RetryPolicy,
     /// How rounds are aggregated.
     pub aggregation: AggregationConfig,
+    /// By which rules they may be.
+    pub rules: Rules,
     /// How extenders are run.
     pub extender: ExtenderConfig,
     /// Who watches at the moment.
@@ -90,6 +93,7 @@ impl CoordinatorStarter {
         let aggregator_args = AggregatorArgs {
             blobs: s.blobs.clone(),
             spec: run.spec.clone(),
+            rules: s.rules.clone(),
             memory: usize::try_from(s.aggregation.memory_bytes).unwrap_or(usize::MAX),
             scratch: s.scratch.clone(),
         };

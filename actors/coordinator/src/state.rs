@@ -3,7 +3,6 @@
 use crate::CoordinatorArgs;
 use crate::aggregator::{blocking, stored, tensor};
 use nsfl_actor::Failure;
-use nsfl_aggregate::Aggregation;
 use nsfl_store::Owner;
 use nsfl_tensor::WeightsView;
 use nsfl_types::{BlobRef, Code, ModelSource, Refusal};
@@ -24,7 +23,7 @@ pub(crate) async fn of_checkpoint(
     let run = &args.run;
     let ModelSource::Checkpoint(id) = &run.spec.model else { return Ok(None) };
     let blobs = &args.surroundings.blobs;
-    let aggregation = Aggregation::of_job(&run.spec).map_err(|e| Refusal::new(e.code, e.to_string()))?;
+    let aggregation = args.surroundings.rules.of_job(&run.spec).map_err(|e| Refusal::new(e.code, e.to_string()))?;
     let base = blobs.open(model.digest).await.map_err(|e| stored(&e))?;
     let expected = {
         let base = WeightsView::parse(&base).map_err(|e| tensor(&e))?;

@@ -4,7 +4,7 @@
 use crate::aggregator::{Facts, Unfit, blocking, compressed, judge, lock, member, stored, tensor};
 use bytes::{Bytes, BytesMut};
 use nsfl_actor::Waiter;
-use nsfl_aggregate::{Aggregation, Block, MemberFacts, Round, Sink, Sources, aggregate_round};
+use nsfl_aggregate::{Aggregation, Behind, Block, MemberFacts, Round, Sink, Sources, aggregate_round};
 use nsfl_compress::Update;
 use nsfl_fault_point::Step;
 use nsfl_store::{BlobStore, BlobWriter, Owner};
@@ -55,9 +55,6 @@ pub(crate) struct Tools {
 
 /// Results are handed to the store in pieces of this size.
 const PIECE: usize = 1 << 20;
-/// Pages of the inputs are given back after this many bytes of all together, but not after less than `LEAST` of each.
-const FORGET: usize = 16 << 20;
-const LEAST: usize = 256 << 10;
 
 /// What a rule may ask of a member: what it reported, and what only the server knows.
 pub(crate) fn numbers(mut reported: Metrics, staleness: u32) -> Metrics {
@@ -102,7 +99,7 @@ pub(crate) async fn sum(tools: Tools, aggregation: &Arc<Aggregation>, order: Ord
             aggregation.state_layout(views.base.layout()).map_err(|e| Refusal::new(e.code(), e.to_string()))?;
         let kept = layout.map(|layout| Kept::new(&scratch, layout)).transpose().map_err(|e| unwritten(&e))?;
         let model = Pieces::new(model_writer, &waiter);
-        let mut out = Out { store: blobs.as_ref(), state: state.as_ref(), views: &views, model, kept, done: 0 };
+        let mut out = Out { store: blobs.as_ref(), views: &views, model, kept, behind: Behind::default() };
         let round = Round { model: views.base.layout(), members: &members, clients, seed };
         match aggregate_round(&aggregation, &round, views.sources(), memory, &mut out) {
             Ok(_) => {}
@@ -148,12 +145,10 @@ impl<'a> Views<'a> {
 /// Takes a round's results, and gives back the pages of what it was made from.
 struct Out<'a> {
     store: &'a dyn BlobStore,
-    state: Option<&'a Bytes>,
     views: &'a Views<'a>,
     model: Pieces<'a>,
     kept: Option<Kept>,
-    /// How far the tensor at work was given back.
-    done: usize,
+    behind: Behind,
 }
 
 impl Sink for Out<'_> {
@@ -168,27 +163,7 @@ impl Sink for Out<'_> {
     }
 
     fn done(&mut self, block: Block) {
-        let Views { base, updates, .. } = self.views;
-        let whole = base.layout().tensors()[block.tensor].range.len();
-        let stride = (FORGET / (updates.len() + 1)).max(LEAST);
-        if block.range.start == 0 {
-            self.done = 0;
-        }
-        if block.range.end - self.done >= stride || block.range.end == whole {
-            let done = self.done..block.range.end;
-            for update in updates {
-                // the part that stands for it, about
-                let section = update.section(block.tensor);
-                let at = |byte: usize| byte as u128 * section.len() as u128 / whole as u128;
-                #[allow(clippy::cast_possible_truncation, reason = "no more than the section")]
-                self.store.forget(&section[at(done.start) as usize..at(done.end) as usize]);
-            }
-            self.store.forget(&base.tensor(block.tensor)[done]);
-            if let Some(state) = self.state {
-                self.store.forget(state);
-            }
-            self.done = block.range.end;
-        }
+        self.behind.pass(self.views.sources(), &block, |bytes| self.store.forget(bytes));
     }
 }
 

@@ -12,6 +12,7 @@ mod world;
 
 use super::*;
 use nsfl_actor::{Address, ChildSpec, Context, Directory, Failure, Next, Restart, Role, Supervisor, SupervisorSpec};
+use nsfl_aggregate::Rules;
 use nsfl_messages::wire::{TaskCommand, TaskOrder, TaskReport};
 use nsfl_messages::{
     Cohort, CoordinatorMsg, GatewayMsg, JobRun, LiveEvent, RunEvent, SchedulerMsg, SelectorMsg, Starter as _,

@@ -3,7 +3,6 @@
 use crate::Scheduler;
 use crate::entry::Entry;
 use nsfl_actor::{Context, Failure, now_ms};
-use nsfl_aggregate::Aggregation;
 use nsfl_fault_point::Step;
 use nsfl_messages::{JobOperation, JobRun, JobView, RunEvent, SchedulerMsg};
 use nsfl_store::{Certainty, Change, EventRecord, Owner, StoreError};
@@ -171,7 +170,7 @@ impl Scheduler {
     /// The document and its aggregation rule, checked, and its model file looked for.
     fn checked(&self, namespace: &Namespace, json: &[u8]) -> Result<(nsfl_types::JobDocument, JobSpec), JobError> {
         let (document, spec) = JobSpec::parse(json)?;
-        Aggregation::of_job(&spec)?;
+        self.args.rules.of_job(&spec)?;
         if let ModelSource::Path(path) = &spec.model
             && !self.args.storage.join(namespace.as_str()).join(path).is_file()
         {

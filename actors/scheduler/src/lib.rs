@@ -10,6 +10,7 @@ mod tests;
 
 use book::Book;
 use nsfl_actor::{Address, Context, Failure, Next, Role, Timer};
+use nsfl_aggregate::Rules;
 use nsfl_messages::{SchedulerMsg, SelectorMsg, Starter};
 use nsfl_store::{BlobStore, JobStore};
 use nsfl_types::Namespace;
@@ -31,6 +32,8 @@ pub struct SchedulerArgs {
     pub starter: Arc<dyn Starter>,
     /// Namespaces that may hold jobs.
     pub namespaces: Vec<Namespace>,
+    /// Rules that jobs may name.
+    pub rules: Rules,
     /// Root of the namespaces' storage.
     pub storage: PathBuf,
     /// Jobs that run at once.

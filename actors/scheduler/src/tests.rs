@@ -87,6 +87,7 @@ impl World {
             selector: selector.clone(),
             starter: calls.clone(),
             namespaces: vec!["default".parse().unwrap()],
+            rules: Rules::default(),
             storage: PathBuf::from("/nonexistent"),
             max_running: 1,
         };

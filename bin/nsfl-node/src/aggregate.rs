@@ -1,72 +1,84 @@
-//! `aggregate`: the rules on files, for audits and tests. The files are read into memory; what is made is not held.
+//! `aggregate`: the rules on files, for audits and tests. The files are mapped, and their pages given back once they are read;
+//! what is made is not held.
 
 use crate::cli::AggregateArgs;
 use crate::exit;
 use anyhow::{Context as _, anyhow, bail};
-use nsfl_aggregate::{Aggregation, Block, Member, MemberFacts, Round, Sink, Sources, aggregate_round, check_weight};
+use nsfl_aggregate::{Behind, Block, Member, MemberFacts, Round, Rules, Sink, Sources, aggregate_round, check_weight};
 use nsfl_compress::Update;
+use nsfl_store_posix::MappedFile;
 use nsfl_tensor::{Layout, StreamError, WeightsView, write_delta};
 use nsfl_types::{Digest, Metrics};
 use serde_json::{Map, Value};
-use std::convert::Infallible;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use tempfile::NamedTempFile;
 
-pub(crate) fn main(args: &AggregateArgs) -> anyhow::Result<()> {
+pub(crate) fn main(args: &AggregateArgs, rules: &Rules) -> anyhow::Result<()> {
     let count = args.updates.len();
     let weights = if args.weights.is_empty() { vec![1.0; count] } else { args.weights.clone() };
     if weights.len() != count {
         bail!(usage(format!("--weights: {} weights for {count} updates", weights.len())));
     }
     let (params, numbers) = told(args)?;
-    let aggregation = Aggregation::parse(&args.rule, &params, 1.0).map_err(|e| usage(e.to_string()))?;
-    let file = read(&args.base)?;
-    let base = parse(&file, &args.base)?;
-    let mut updates = Vec::with_capacity(count);
-    for path in &args.updates {
-        let bytes = read(path)?;
-        updates.push(if args.absolute { delta(&base, &parse(&bytes, path)?, path)? } else { bytes });
+    let aggregation = rules.parse(&args.rule, &params, 1.0).map_err(|e| usage(e.to_string()))?;
+    let base_file = mapped(&args.base)?;
+    let base = parse(&base_file, &args.base)?;
+    let kept = aggregation.state_layout(base.layout())?;
+    if kept.is_none() && (args.state.is_some() || args.state_out.is_some()) {
+        bail!(usage(format!("{} keeps no state: leave out --state and --state-out", args.rule)));
     }
-    let updates: Vec<Update<'_>> =
-        updates.iter().zip(&args.updates).map(|(bytes, path)| update(bytes, path)).collect::<Result<_, _>>()?;
-    let mut members = Vec::with_capacity(count);
-    for (i, (update, numbers)) in updates.iter().zip(numbers).enumerate() {
+    let state_file = args.state.as_deref().map(|path| Ok::<_, anyhow::Error>((mapped(path)?, path))).transpose()?;
+    let state = state_file.as_ref().map(|(file, path)| parse(file, path)).transpose()?;
+    if let (Some(state), Some(kept)) = (&state, &kept)
+        && let Err(error) = kept.check_same(state.layout())
+    {
+        bail!("the state is not one of {} for this model: {error}", args.rule);
+    }
+    let mut files = Vec::with_capacity(count);
+    for path in &args.updates {
+        files.push(if args.absolute { difference(&base, path, &args.out)? } else { mapped(path)? });
+    }
+    let (mut updates, mut members) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let whole = Digest::of(base_file.as_ref());
+    base_file.let_go(base_file.as_ref());
+    for (i, (file, numbers)) in files.iter().zip(numbers).enumerate() {
         let named = |error: String| anyhow!("{}: {error}", args.updates[i].display());
-        if let Update::Compressed(compressed) = update {
+        let update = Update::parse(file.as_ref()).map_err(|e| named(e.to_string()))?;
+        if let Update::Compressed(compressed) = &update {
             // however it is written, but to this model
-            update.check_order(Digest::of(&file), Some(compressed.coding())).map_err(|e| named(e.to_string()))?;
+            update.check_order(whole, Some(compressed.coding())).map_err(|e| named(e.to_string()))?;
         }
         let facts = update.check(base.layout()).map_err(|e| named(e.to_string()))?;
+        file.let_go(file.as_ref());
         check_weight(weights[i])
             .and_then(|()| aggregation.check_numbers(&numbers))
             .map_err(|e| named(e.to_string()))?;
         let facts = MemberFacts { weight: weights[i], facts };
         // the canonical order is that of the command line
         members.push(Member { id: format!("{i:020}"), facts, numbers });
-    }
-    let kept = aggregation.state_layout(base.layout())?;
-    if kept.is_none() && (args.state.is_some() || args.state_out.is_some()) {
-        bail!(usage(format!("{} keeps no state: leave out --state and --state-out", args.rule)));
-    }
-    let state = args.state.as_deref().map(|path| Ok::<_, anyhow::Error>((read(path)?, path))).transpose()?;
-    let state = state.as_ref().map(|(bytes, path)| parse(bytes, path)).transpose()?;
-    if let (Some(state), Some(kept)) = (&state, &kept)
-        && let Err(error) = kept.check_same(state.layout())
-    {
-        bail!("the state is not one of {} for this model: {error}", args.rule);
+        updates.push(update);
     }
     let clients = args.clients.unwrap_or(count);
     let round = Round { model: base.layout(), members: &members, clients, seed: args.seed };
     let sources = Sources { base: &base, state: state.as_ref(), updates: &updates };
-    let mut files = Files::new(&args.out, args.state_out.as_deref().zip(kept))?;
-    match aggregate_round(&aggregation, &round, sources, args.memory_mb << 20, &mut files) {
-        Ok(_) => files.keep(&args.out, args.state_out.as_deref()),
-        Err(StreamError::Content(error)) => Err(error.into()),
-        Err(StreamError::Write(error)) => Err(error).context("cannot write the result"),
+    let read: Vec<&MappedFile> =
+        files.iter().chain([&base_file]).chain(state_file.as_ref().map(|(file, _)| file)).collect();
+    let out = Files::new(&args.out, args.state_out.as_deref().zip(kept))?;
+    let mut results = Results { files: out, sources, read: &read, behind: Behind::default() };
+    match aggregate_round(&aggregation, &round, sources, args.memory_mb << 20, &mut results) {
+        Ok(_) => {}
+        Err(StreamError::Content(error)) => return Err(error.into()),
+        Err(StreamError::Write(error)) => return Err(error).context("cannot write the result"),
     }
+    for file in &read {
+        if !file.is_unchanged()? {
+            bail!("a file was changed while it was read: nothing is written");
+        }
+    }
+    results.files.keep(&args.out, args.state_out.as_deref())
 }
 
 /// Parameters of the rule, and of each update what it came with. A list among the parameters that has the name of a number
@@ -102,28 +114,53 @@ fn usage(message: String) -> anyhow::Error {
     exit::coded(exit::CONFIG, message)
 }
 
-pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+/// Nobody may write to it meanwhile; that is said in the command's help.
+fn mapped(path: &Path) -> anyhow::Result<MappedFile> {
+    let mapped = File::open(path).and_then(MappedFile::new);
+    mapped.with_context(|| format!("cannot read {}", path.display()))
 }
 
-pub(crate) fn parse<'a>(bytes: &'a [u8], path: &Path) -> anyhow::Result<WeightsView<'a>> {
-    WeightsView::parse(bytes).map_err(|e| anyhow::Error::from(e).context(path.display().to_string()))
+fn parse<'a>(file: &'a MappedFile, path: &Path) -> anyhow::Result<WeightsView<'a>> {
+    WeightsView::parse(file.as_ref()).map_err(|e| anyhow::Error::from(e).context(path.display().to_string()))
 }
 
-fn update<'a>(bytes: &'a [u8], path: &Path) -> anyhow::Result<Update<'a>> {
-    Update::parse(bytes).map_err(|e| anyhow::Error::from(e).context(path.display().to_string()))
-}
-
-fn delta(base: &WeightsView<'_>, local: &WeightsView<'_>, path: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut out = Vec::new();
-    let written = write_delta(base, local, |bytes| {
-        out.extend_from_slice(bytes);
-        Ok::<(), Infallible>(())
-    });
-    match written {
-        Ok(_) => Ok(out),
+/// Whole weights less the base, in a file without a name beside the result.
+fn difference(base: &WeightsView<'_>, path: &Path, out: &Path) -> anyhow::Result<MappedFile> {
+    let local = mapped(path)?;
+    let mut delta = BufWriter::new(tempfile::tempfile_in(folder(out)).context("cannot write differences")?);
+    match write_delta(base, &parse(&local, path)?, |bytes| delta.write_all(bytes)) {
+        Ok(_) => {}
         Err(StreamError::Content(error)) => bail!("{}: {error}", path.display()),
-        Err(StreamError::Write(never)) => match never {},
+        Err(StreamError::Write(error)) => return Err(error).context("cannot write differences"),
+    }
+    let file = delta.into_inner().map_err(|e| anyhow!("cannot write differences: {e}"))?;
+    Ok(MappedFile::new(file)?)
+}
+
+/// Takes what is made, and gives back the pages of what it was made from.
+struct Results<'a> {
+    files: Files,
+    sources: Sources<'a>,
+    read: &'a [&'a MappedFile],
+    behind: Behind,
+}
+
+impl Sink for Results<'_> {
+    type Error = std::io::Error;
+
+    fn model(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.files.model.write_all(bytes)
+    }
+
+    fn state(&mut self, block: &Block, bytes: &[u8]) -> std::io::Result<()> {
+        let Some((file, layout, head)) = &self.files.kept else { return Ok(()) };
+        let place = layout.tensors()[block.tensor].range.start + block.range.start;
+        file.as_file().write_all_at(bytes, head + place as u64)
+    }
+
+    fn done(&mut self, block: Block) {
+        let read = self.read;
+        self.behind.pass(self.sources, &block, |bytes| read.iter().for_each(|file| file.let_go(bytes)));
     }
 }
 
@@ -158,23 +195,13 @@ impl Files {
     }
 }
 
-impl Sink for Files {
-    type Error = std::io::Error;
-
-    fn model(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.model.write_all(bytes)
-    }
-
-    fn state(&mut self, block: &Block, bytes: &[u8]) -> std::io::Result<()> {
-        let Some((file, layout, head)) = &self.kept else { return Ok(()) };
-        let place = layout.tensors()[block.tensor].range.start + block.range.start;
-        file.as_file().write_all_at(bytes, head + place as u64)
-    }
+fn beside(path: &Path) -> anyhow::Result<NamedTempFile> {
+    let folder = folder(path);
+    NamedTempFile::new_in(folder).with_context(|| format!("cannot write to {}", folder.display()))
 }
 
-fn beside(path: &Path) -> anyhow::Result<NamedTempFile> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    NamedTempFile::new_in(folder).with_context(|| format!("cannot write to {}", folder.display()))
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn persist(file: NamedTempFile, path: &Path) -> anyhow::Result<()> {

@@ -30,7 +30,8 @@ pub(crate) enum Command {
     Provision(ProvisionArgs),
     /// Check what a stopped node has stored: database, blobs, checkpoints, task records. Repairs nothing.
     Fsck(FsckArgs),
-    /// Aggregate files: a base model and updates to it become the next model, by any rule a job may name.
+    /// Aggregate files: a base model and updates to it become the next model, by any rule a job may name. The files must not change
+    /// meanwhile.
     Aggregate(AggregateArgs),
     /// Make a round of a stopped server's job again and compare the digests.
     Replay(ReplayArgs),

@@ -3,6 +3,7 @@
 use crate::cli::ReplayArgs;
 use crate::{exit, node};
 use anyhow::{Context as _, anyhow, bail};
+use nsfl_aggregate::Rules;
 use nsfl_config::ServerConfig;
 use nsfl_coordinator::{KeptRound, kept_round};
 use nsfl_store::{BlobStore, JobStore as _, RoundState};
@@ -13,7 +14,7 @@ use nsfl_workflow::JobMachine;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-pub(crate) fn main(args: &ReplayArgs) -> anyhow::Result<()> {
+pub(crate) fn main(args: &ReplayArgs, rules: &Rules) -> anyhow::Result<()> {
     let no_flags = Map::<String, Value>::new();
     let config =
         ServerConfig::load(args.config.as_deref(), no_flags).map_err(|e| exit::coded(exit::CONFIG, e.to_string()))?;
@@ -22,7 +23,7 @@ pub(crate) fn main(args: &ReplayArgs) -> anyhow::Result<()> {
         return Err(exit::coded(exit::CONFIG, message));
     }
     let _lock = node::lock_folder(&config.data_dir)?;
-    let report = node::run(replay(args, &config))?;
+    let report = node::run(replay(args, rules, &config))?;
     show(args, &report);
     if report["equal"] == true { Ok(()) } else { bail!("round {} does not come out as it is stored", args.round) }
 }
@@ -45,7 +46,7 @@ fn show(args: &ReplayArgs, report: &Value) {
     );
 }
 
-async fn replay(args: &ReplayArgs, config: &ServerConfig) -> anyhow::Result<Value> {
+async fn replay(args: &ReplayArgs, rules: &Rules, config: &ServerConfig) -> anyhow::Result<Value> {
     let key = key(&args.job)?;
     let store = SqliteJobStore::open(config.data_dir.join("nsfl.sqlite"), config.store.fsync).map_err(exit::store)?;
     let jobs = store.jobs().await.map_err(exit::store)?;
@@ -72,7 +73,7 @@ async fn replay(args: &ReplayArgs, config: &ServerConfig) -> anyhow::Result<Valu
         .map_err(exit::store)?,
     );
     let memory = usize::try_from(config.aggregation.memory_bytes.get()).unwrap_or(usize::MAX);
-    let again = kept.again(&spec, blobs, memory, config.data_dir.join("scratch")).await;
+    let again = kept.again(&spec, rules, blobs, memory, config.data_dir.join("scratch")).await;
     let (model, state) = again.map_err(|refusal| anyhow!("{} ({})", refusal.reason, refusal.code))?;
     let rounds = store.rounds(&key, run).await.map_err(exit::store)?;
     let wanted = |r: &&nsfl_store::RoundRecord| {

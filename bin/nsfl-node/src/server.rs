@@ -20,6 +20,7 @@ use crate::cli::ServerArgs;
 use crate::sweeper::{Sweeper, SweeperArgs};
 use crate::{check, exit, newer, node};
 use nsfl_actor::{Address, ChildSpec, Directory, Restart, Strategy, Supervisor, SupervisorSpec};
+use nsfl_aggregate::Rules;
 use nsfl_api_server::{ApiServer, ApiServerArgs};
 use nsfl_config::ServerConfig;
 use nsfl_coordinator::{AggregationConfig, CoordinatorStarter, ExtenderConfig, Surroundings};
@@ -49,7 +50,7 @@ const OBSERVE: Duration = Duration::from_secs(2);
 /// Live events that a slow reader of a stream may be behind; older ones it misses.
 const LIVE: usize = 256;
 
-pub(crate) fn main(args: ServerArgs) -> anyhow::Result<()> {
+pub(crate) fn main(args: ServerArgs, rules: Rules) -> anyhow::Result<()> {
     let config = ServerConfig::load(args.config.as_deref(), args.flags())
         .map_err(|e| exit::coded(exit::CONFIG, e.to_string()))?;
     let logs = nsfl_telemetry::init(&config.log)?;
@@ -57,7 +58,7 @@ pub(crate) fn main(args: ServerArgs) -> anyhow::Result<()> {
     let shutdown = config.shutdown_ms.duration();
     let _export = node::export(&config.telemetry, "nsfl-server", "server", &config.federation)?;
     node::run(async {
-        let started = start(config, logs).await?;
+        let started = start(config, logs, rules).await?;
         let ready = json!({"ready": "server", "rest": started.rest, "link": started.link});
         let fold = async { Ok(started.store.fold_log().await?) };
         node::live(started.root, ready, &args.node, shutdown, fold).await
@@ -93,7 +94,7 @@ struct Addresses {
     live: broadcast::Sender<LiveEvent>,
 }
 
-async fn start(config: ServerConfig, logs: LogTail) -> anyhow::Result<Started> {
+async fn start(config: ServerConfig, logs: LogTail, rules: Rules) -> anyhow::Result<Started> {
     let credentials = check::server_credentials(&config)?;
     refuse_unfinished(&config.data_dir)?;
     let database =
@@ -129,7 +130,7 @@ async fn start(config: ServerConfig, logs: LogTail) -> anyhow::Result<Started> {
     let root = SupervisorSpec::new("server")
         .bind(&addresses.root)
         .child(selector(&config, &addresses, &access))
-        .child(core(&config, &addresses, &store, &blobs, storage.clone()))
+        .child(core(&config, &addresses, &store, &blobs, (storage.clone(), rules)))
         .child(gateway(&config, &addresses, &blobs, &access, credentials, link))
         .child(sweeper(&blobs, &backups))
         .child(api_server(&config, &addresses, &store, access, logs, backups, storage));
@@ -168,7 +169,7 @@ fn core(
     addresses: &Addresses,
     store: &Arc<dyn JobStore>,
     blobs: &Arc<dyn BlobStore>,
-    storage: PathBuf,
+    (storage, rules): (PathBuf, Rules),
 ) -> ChildSpec {
     let surroundings = Surroundings {
         store: store.clone(),
@@ -189,6 +190,7 @@ fn core(
             memory_bytes: config.aggregation.memory_bytes.get(),
             keep_rounds: config.aggregation.keep_rounds,
         },
+        rules: rules.clone(),
         extender: ExtenderConfig {
             enabled: config.extender.enabled,
             python: config.extender.python.clone().into(),
@@ -205,6 +207,7 @@ fn core(
         selector: addresses.selector.clone(),
         starter: Arc::new(starter),
         namespaces: config.namespaces.clone(),
+        rules,
         storage,
         max_running: config.limits.max_running_jobs.get() as usize,
     };

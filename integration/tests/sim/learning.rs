@@ -4,7 +4,7 @@
 use crate::dice::{Dice, NodeLife};
 use crate::oracle::Oracle;
 use async_trait::async_trait;
-use nsfl_aggregate::{Aggregation, Member, MemberFacts, Round, aggregate};
+use nsfl_aggregate::{Member, MemberFacts, Round, Rules, Sink, Sources, aggregate_round};
 use nsfl_store::{BlobStore, put_bytes};
 use nsfl_task_manager::{Assignment, Trainer};
 use nsfl_tensor::{DType, Layout, WeightsView, check_update, write_delta};
@@ -77,15 +77,22 @@ pub fn expected(spec: &JobSpec, base: &[u8], members: &[Counted]) -> Vec<u8> {
     });
     let known: Vec<Member> = known.collect();
     let round = Round { model: base.layout(), members: &known, clients: CLIENTS, seed: 0 };
-    let plan = Aggregation::of_job(spec).unwrap().plan(&round, None).unwrap();
-    let mut next = Vec::new();
-    let write = |bytes: &[u8]| {
-        next.extend_from_slice(bytes);
-        Ok::<(), std::convert::Infallible>(())
-    };
     let updates: Vec<_> = views.into_iter().map(Into::into).collect();
-    aggregate(&plan, &base, &updates, write, |_| {}).unwrap();
-    next
+    let sources = Sources { base: &base, state: None, updates: &updates };
+    let mut next = Next(Vec::new());
+    aggregate_round(&Rules::default().of_job(spec).unwrap(), &round, sources, usize::MAX, &mut next).unwrap();
+    next.0
+}
+
+struct Next(Vec<u8>);
+
+impl Sink for Next {
+    type Error = std::convert::Infallible;
+
+    fn model(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
 }
 
 /// Who was counted between two models, read from the numbers alone; `None` when they cannot be.

@@ -8,6 +8,7 @@ use crate::net::Net;
 use crate::oracle::Oracle;
 use crate::trace::Trace;
 use nsfl_actor::{Address, ChildSpec, Directory, Restart, Simulation, Strategy, Supervisor, SupervisorSpec, now_ms};
+use nsfl_aggregate::Rules;
 use nsfl_coordinator::{AggregationConfig, CoordinatorStarter, ExtenderConfig, Surroundings};
 use nsfl_gateway::{GatewayConfig, gateway_tree};
 use nsfl_messages::SchedulerMsg;
@@ -162,6 +163,7 @@ impl World {
             link_grace: Duration::from_secs(15),
             retry: RetryPolicy { max_attempts: 1000, backoff_base_ms: 200, backoff_max_ms: 5_000 },
             aggregation: AggregationConfig { memory_bytes: 64 << 20, keep_rounds: 0 },
+            rules: Rules::default(),
             extender: ExtenderConfig {
                 enabled: false,
                 python: "python3".into(),
@@ -178,6 +180,7 @@ impl World {
             selector: selector.clone(),
             starter: Arc::new(starter),
             namespaces: vec![namespace()],
+            rules: Rules::default(),
             storage: self.storage.path().to_owned(),
             max_running: 4,
         };

@@ -10,13 +10,12 @@
 )]
 
 use nsfl_aggregate::{
-    Aggregation, Block, FedAvg, Geometry, Member, MemberFacts, Pass, Plan, Round, Sources, Survey, Worker, aggregate,
-    blocks,
+    Aggregation, Block, Geometry, Member, MemberFacts, Pass, Plan, Round, Rules, Sources, Survey, Worker, blocks,
 };
 use nsfl_compress::Update;
-use nsfl_tensor::{BLOCK_BYTES, DType, Layout, WeightsView, check_update, write_delta};
+use nsfl_tensor::{BLOCK_BYTES, DType, Layout, UpdateFacts, WeightsView, check_update, write_delta};
 use nsfl_types::Metrics;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::process::Command;
@@ -56,7 +55,7 @@ fn numpy(parameters: usize) {
     let updates = updates.as_slice();
     let members = members(&layout, updates);
     let round = Round { model: &layout, members: &members, clients: CLIENTS, seed: 1 };
-    let aggregation = Aggregation::parse("fedavg", json!({}).as_object().unwrap(), 1.0).unwrap();
+    let aggregation = rule("fedavg", &json!({}));
     let sources = Sources { base, state: None, updates };
     let per = parameters as f64 * CLIENTS as f64 / 1e9;
     println!("fedavg beside a NumPy loop, {parameters} parameters, {CLIENTS} clients; ns per parameter and client");
@@ -82,11 +81,11 @@ fn simple(place: &str, parameters: usize, repeats: usize) {
     let (time, _) = best(repeats, || updates.iter().all(delta));
     println!("  delta   {:.3}", time / per);
 
-    let members: Vec<_> = facts.into_iter().map(|facts| MemberFacts { weight: 100.0, facts }).collect();
-    let plan = FedAvg::default().plan(&layout, &members).unwrap();
+    let members: Vec<Member> = facts.into_iter().enumerate().map(|(i, facts)| member(i, facts)).collect();
     let updates: Vec<Update<'_>> = updates.iter().cloned().map(Into::into).collect();
-    let updates = updates.as_slice();
-    let (time, _) = best(repeats, || aggregate(&plan, base, updates, |_| Ok::<_, Infallible>(()), |_| ()).is_ok());
+    let round = Round { model: &layout, members: &members, clients: CLIENTS, seed: 1 };
+    let (aggregation, sources) = (rule("fedavg", &json!({})), Sources { base, state: None, updates: &updates });
+    let (time, _) = best(repeats, || whole(&aggregation, &round, sources, 1));
     println!("  fedavg  {:.3}", time / per);
 }
 
@@ -125,7 +124,7 @@ fn rules(parameters: usize, wanted: &[String]) {
         if !wanted.is_empty() && !wanted.iter().any(|w| w == name) {
             continue;
         }
-        let aggregation = Aggregation::parse(name, params.as_object().unwrap(), 1.0).unwrap();
+        let aggregation = rule(name, &params);
         let sources = Sources { base, state: None, updates };
         let time = |cores| best(3, || whole(&aggregation, &round, sources, cores)).0 / per;
         let label = if params.get("pre").is_some() { format!("{name} {params}") } else { name.to_owned() };
@@ -134,13 +133,16 @@ fn rules(parameters: usize, wanted: &[String]) {
 }
 
 fn members(layout: &Layout, updates: &[Update<'_>]) -> Vec<Member> {
+    updates.iter().enumerate().map(|(i, update)| member(i, update.check(layout).unwrap())).collect()
+}
+
+fn member(i: usize, facts: UpdateFacts) -> Member {
     let numbers = Metrics([("local_steps".to_owned(), 5.0), ("initial_loss".to_owned(), 1.0)].into());
-    let member = |(i, update): (usize, &Update<'_>)| Member {
-        id: format!("c{i:02}"),
-        facts: MemberFacts { weight: 100.0 + i as f64, facts: update.check(layout).unwrap() },
-        numbers: numbers.clone(),
-    };
-    updates.iter().enumerate().map(member).collect()
+    Member { id: format!("c{i:02}"), facts: MemberFacts { weight: 100.0 + i as f64, facts }, numbers }
+}
+
+fn rule(name: &str, params: &Value) -> Aggregation {
+    Rules::default().parse(name, params.as_object().unwrap(), 1.0).unwrap()
 }
 
 /// A round in contiguous parts of the model, one a core.

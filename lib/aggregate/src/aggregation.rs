@@ -45,7 +45,11 @@ impl Aggregation {
     /// A rule and a server optimizer.
     #[must_use]
     pub fn new(rule: impl Rule + 'static, server: Server) -> Self {
-        Self { pre: Vec::new(), rule: Arc::new(rule), server }
+        Self::of(Arc::new(rule), server)
+    }
+
+    pub(crate) fn of(rule: Arc<dyn Rule>, server: Server) -> Self {
+        Self { pre: Vec::new(), rule, server }
     }
 
     /// With one more pre-aggregator, after those it has.

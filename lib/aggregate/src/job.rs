@@ -1,23 +1,23 @@
 //! The aggregation that a job asks for: one reading of its document for all who need it, at submit and in every round.
 
-use crate::{AggregateError, Aggregation, Lateness};
+use crate::{AggregateError, Aggregation, Lateness, Rules};
 use nsfl_types::{AggregatorSpec, Code, JobError, JobSpec, Late, OptimizerSpec};
 
-impl Aggregation {
+impl Rules {
     /// Of a checked job. A job with the optimizer `scaffold` or `feddyn` is aggregated by the rule of that name; its `aggregator`
     /// names it or is left out.
     ///
     /// # Errors
     /// The first field that cannot be accepted: the rule, a parameter, a number of clients that the rule does not work with, or
     /// what is to become of late updates and is not what the rule is for.
-    pub fn of_job(spec: &JobSpec) -> Result<Self, JobError> {
+    pub fn of_job(&self, spec: &JobSpec) -> Result<Aggregation, JobError> {
         let AggregatorSpec { name, params } = &spec.aggregator;
         let controls = spec.optimizer.as_ref().is_some_and(OptimizerSpec::is_scaffold);
         let aggregation = match (controls, name.as_str()) {
             // equal weights anyway
             (true, "fedavg") => {
-                Self::parse("fedavg", params, spec.hyper.learning_rate)?;
-                Self::parse("scaffold", &without(params, "uniform"), spec.hyper.learning_rate)
+                self.parse("fedavg", params, spec.hyper.learning_rate)?;
+                self.parse("scaffold", &without(params, "uniform"), spec.hyper.learning_rate)
             }
             (true, other) if other != "scaffold" => Err(bad(
                 "aggregator.name",
@@ -28,8 +28,8 @@ impl Aggregation {
                 "'scaffold' needs the control variates of optimizer scaffold: name that too",
             )),
             (_, name) => match spec.optimizer {
-                Some(OptimizerSpec::FedDyn { alpha, .. }) => Self::dynamic(spec, alpha),
-                _ => Self::parse(name, params, spec.hyper.learning_rate),
+                Some(OptimizerSpec::FedDyn { alpha, .. }) => self.dynamic(spec, alpha),
+                _ => self.parse(name, params, spec.hyper.learning_rate),
             },
         }?;
         if let Some(k) = aggregation.check_late(spec)? {
@@ -51,7 +51,7 @@ impl Aggregation {
     }
 
     /// FedDyn's rule, with the α of the clients: h is made of what they move by it.
-    fn dynamic(spec: &JobSpec, alpha: f64) -> Result<Self, JobError> {
+    fn dynamic(&self, spec: &JobSpec, alpha: f64) -> Result<Aggregation, JobError> {
         let AggregatorSpec { name, params } = &spec.aggregator;
         let left_out = name == "fedavg" && params.is_empty();
         if name != "feddyn" && !left_out {
@@ -65,9 +65,11 @@ impl Aggregation {
                 format!("is {own}, but optimizer feddyn has {alpha}: both must be the same; leave one of them out");
             return Err(bad("aggregator.params.alpha", &problem));
         }
-        Self::parse("feddyn", &params, spec.hyper.learning_rate)
+        self.parse("feddyn", &params, spec.hyper.learning_rate)
     }
+}
 
+impl Aggregation {
     /// Every rule sees updates as they are decoded. Top-k needs one that adds them all up.
     fn check_compression(&self, spec: &JobSpec) -> Result<(), JobError> {
         let update = spec.compression.as_ref().and_then(|compression| compression.update);
@@ -162,14 +164,14 @@ mod tests {
     }
 
     fn refused(fields: &Value) -> (String, String) {
-        let error = Aggregation::of_job(&job(fields)).unwrap_err();
+        let error = Rules::default().of_job(&job(fields)).unwrap_err();
         (error.field, error.problem)
     }
 
     #[test]
     fn a_rule_that_cannot_work_with_the_jobs_numbers_of_clients_is_refused_by_the_field() {
         let krum = json!({"name": "krum", "params": {"f": 1}});
-        assert!(Aggregation::of_job(&job(&json!({"aggregator": krum}))).is_ok());
+        assert!(Rules::default().of_job(&job(&json!({"aggregator": krum}))).is_ok());
         for (client_num, quorum, field) in
             [(4, 4, "hyper_parameters.client_num"), (6, 4, "hyper_parameters.threshold_client_num")]
         {
@@ -185,6 +187,27 @@ mod tests {
     }
 
     #[test]
+    fn every_bound_on_the_number_of_updates_is_known_at_submit() {
+        for (aggregator, least) in [
+            (json!({"name": "trimmed_mean", "params": {"f": 2}}), 5),
+            (json!({"name": "krum", "params": {"f": 2}}), 7),
+            (json!({"name": "multikrum", "params": {"f": 2, "m": 7}}), 9),
+            (json!({"name": "bulyan", "params": {"f": 1}}), 7),
+            (json!({"name": "fedavg", "params": {"pre": [{"name": "nnm", "f": 3}]}}), 7),
+            (json!({"name": "fedavg", "params": {"pre": [{"name": "arc", "f": 3}]}}), 7),
+            (json!({"name": "krum", "params": {"f": 1, "pre": [{"name": "bucketing", "s": 2}]}}), 9),
+        ] {
+            let of = |client_num: u32, quorum: u32| {
+                let hyper = json!({"client_num": client_num, "threshold_client_num": quorum});
+                json!({"aggregator": aggregator, "hyper_parameters": hyper})
+            };
+            assert!(Rules::default().of_job(&job(&of(least, least))).is_ok(), "{aggregator}");
+            assert_eq!(refused(&of(least - 1, least - 1)).0, "hyper_parameters.client_num", "{aggregator}");
+            assert_eq!(refused(&of(least, least - 1)).0, "hyper_parameters.threshold_client_num", "{aggregator}");
+        }
+    }
+
+    #[test]
     fn the_dynamic_regulariser_and_its_rule_go_together_with_one_alpha() {
         let of = |optimizer: Value, aggregator: Option<Value>| {
             let mut fields = json!({"optimizer": optimizer});
@@ -195,7 +218,7 @@ mod tests {
         for aggregator in
             [None, Some(json!({"name": "feddyn"})), Some(json!({"name": "feddyn", "params": {"alpha": 0.1}}))]
         {
-            let aggregation = Aggregation::of_job(&job(&of(own.clone(), aggregator))).unwrap();
+            let aggregation = Rules::default().of_job(&job(&of(own.clone(), aggregator))).unwrap();
             assert_eq!(aggregation.server(), &crate::Server::Dyn { alpha: 0.1 });
         }
         let (field, problem) = refused(&of(own.clone(), Some(json!({"name": "feddyn", "params": {"alpha": 0.2}}))));
@@ -204,7 +227,10 @@ mod tests {
         for aggregator in [json!({"name": "median"}), json!({"name": "fedavg", "params": {"uniform": true}})] {
             assert_eq!(refused(&of(own.clone(), Some(aggregator))).0, "aggregator.name");
         }
-        assert!(Aggregation::of_job(&job(&json!({"aggregator": {"name": "feddyn"}}))).is_ok(), "a script of its own");
+        assert!(
+            Rules::default().of_job(&job(&json!({"aggregator": {"name": "feddyn"}}))).is_ok(),
+            "a script of its own"
+        );
     }
 
     #[test]
@@ -220,17 +246,18 @@ mod tests {
             json!({"name": "bulyan", "params": {"f": 1}}),
             json!({"name": "geometric_median"}),
             json!({"name": "centered_clipping"}),
+            json!({"name": "lora", "params": {"variant": "flora"}}),
             all(json!({"pre": [{"name": "clipping", "max_norm": 1.0}]})),
         ] {
             let (field, problem) = refused(&of(aggregator.clone(), json!({"top_k": 0.1})));
             assert_eq!(field, "compression.top_k");
             assert!(problem.contains("add up all updates"), "{problem}");
-            assert!(Aggregation::of_job(&job(&of(aggregator, json!({"values": "qsgd8", "model": "f16"})))).is_ok());
+            assert!(Rules::default().of_job(&job(&of(aggregator, json!({"values": "qsgd8", "model": "f16"})))).is_ok());
         }
         for aggregator in
             [all(json!({})), json!({"name": "fedadam"}), json!({"name": "feddyn"}), json!({"name": "qfedavg"})]
         {
-            assert!(Aggregation::of_job(&job(&of(aggregator, json!({"top_k": 0.1, "values": "qsgd4"})))).is_ok());
+            assert!(Rules::default().of_job(&job(&of(aggregator, json!({"top_k": 0.1, "values": "qsgd4"})))).is_ok());
         }
     }
 
@@ -246,11 +273,11 @@ mod tests {
             with("buffer", 3, fedbuff(3)),
             with("drop", 3, fedbuff(3)),
         ] {
-            Aggregation::of_job(&job(&fields)).unwrap();
+            Rules::default().of_job(&job(&fields)).unwrap();
         }
         let mut redundant = with("buffer", 4, fedbuff(6));
         redundant["redundancy"] = json!(1.5);
-        assert_eq!(Aggregation::of_job(&job(&redundant)).unwrap().buffer(), Some((6, None)));
+        assert_eq!(Rules::default().of_job(&job(&redundant)).unwrap().buffer(), Some((6, None)));
         let mut few = with("buffer", 3, fedbuff(3));
         few["clients"] = json!(["a", "b"]);
         let mut scaffold = with("stale", 3, json!({"name": "scaffold"}));
@@ -280,10 +307,10 @@ mod tests {
         let scaffold = json!({"name": "scaffold"});
         for aggregator in [json!({"name": "scaffold"}), json!({"name": "fedavg", "params": {"uniform": true}})] {
             let with = json!({"optimizer": scaffold, "aggregator": aggregator});
-            assert_eq!(Aggregation::of_job(&job(&with)).unwrap().rule().name(), "scaffold");
+            assert_eq!(Rules::default().of_job(&job(&with)).unwrap().rule().name(), "scaffold");
         }
-        assert_eq!(Aggregation::of_job(&job(&json!({"optimizer": scaffold}))).unwrap().rule().name(), "scaffold");
-        assert_eq!(Aggregation::of_job(&job(&json!({}))).unwrap().rule().name(), "fedavg");
+        assert_eq!(Rules::default().of_job(&job(&json!({"optimizer": scaffold}))).unwrap().rule().name(), "scaffold");
+        assert_eq!(Rules::default().of_job(&job(&json!({}))).unwrap().rule().name(), "fedavg");
         let other = json!({"optimizer": scaffold, "aggregator": {"name": "median"}});
         assert_eq!(refused(&other).0, "aggregator.name");
         assert_eq!(refused(&json!({"aggregator": scaffold})).0, "aggregator.name");

@@ -3,8 +3,8 @@
 //! A round's result is a pure function of the *set* of its members: it is evaluated block by block over the
 //! stored updates when the round closes, in memory bounded by the caller.
 //!
-//! A job's [`Aggregation`] is pre-aggregators, a [`Rule`] and a [`Server`] optimizer, made by [`Aggregation::parse`] from the
-//! job document. A round goes in up to three steps, all of them in [`aggregate_round`]:
+//! A job's [`Aggregation`] is pre-aggregators, a [`Rule`] and a [`Server`] optimizer, made by [`Rules::parse`] from the job
+//! document. A round goes in up to three steps, all of them in [`aggregate_round`]:
 //!
 //! 1. where [`Aggregation::pass`] asks for it, a [`Survey`] of all blocks: inner products of the updates, or their norms;
 //! 2. [`Aggregation::plan`]: which coefficients, which columns, from weights, facts and the survey;
@@ -29,8 +29,8 @@ mod plan;
 mod pre;
 mod robust;
 mod rule;
+mod rules;
 mod server;
-mod simple;
 mod state;
 mod stream;
 mod survey;
@@ -43,6 +43,7 @@ pub use columns::{Columns, LANES, Values};
 pub use error::AggregateError;
 pub use geometry::{Geometry, Pass};
 pub use member::{Fact, MAX_WEIGHT, Member, MemberFacts, check_weight};
+pub use params::Params;
 pub use parse::RULES;
 pub use partial::Partial;
 pub use plan::Plan;
@@ -59,9 +60,9 @@ pub use rule::mean::Mean;
 pub use rule::qfedavg::QFedAvg;
 pub use rule::scaffold::{CONTROL_PREFIX, is_control, with_controls, without_controls};
 pub use rule::{Combine, Inputs, Lateness, Product, Rule, Treat, staleness_weight};
+pub use rules::{Make, Rules};
 pub use server::{Adaptive, Server};
-pub use simple::{FedAvg, Scaffold};
 pub use state::Slot;
-pub use stream::{Block, Sink, aggregate, aggregate_round, write};
+pub use stream::{Behind, Block, Sink, aggregate_round};
 pub use survey::{Survey, blocks};
 pub use worker::Worker;

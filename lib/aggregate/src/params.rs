@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 /// The parameters of one rule, pre-aggregator or server optimizer.
 #[derive(Debug)]
-pub(crate) struct Params<'a> {
+pub struct Params<'a> {
     path: String,
     rule: String,
     values: &'a Map<String, Value>,
@@ -19,12 +19,18 @@ impl<'a> Params<'a> {
     }
 
     /// A number, or its default when it is not given.
-    pub(crate) fn number(&mut self, name: &'static str, default: f64, allowed: Allowed) -> Result<f64, JobError> {
+    ///
+    /// # Errors
+    /// It is no number, or out of range.
+    pub fn number(&mut self, name: &'static str, default: f64, allowed: Allowed) -> Result<f64, JobError> {
         Ok(self.optional(name, allowed)?.unwrap_or(default))
     }
 
     /// A number that need not be given.
-    pub(crate) fn optional(&mut self, name: &'static str, allowed: Allowed) -> Result<Option<f64>, JobError> {
+    ///
+    /// # Errors
+    /// It is no number, or out of range.
+    pub fn optional(&mut self, name: &'static str, allowed: Allowed) -> Result<Option<f64>, JobError> {
         let Some(value) = self.value(name) else { return Ok(None) };
         match value.as_f64() {
             Some(number) if allowed.holds(number) => Ok(Some(number)),
@@ -34,7 +40,10 @@ impl<'a> Params<'a> {
     }
 
     /// A count that need not be given.
-    pub(crate) fn optional_count(&mut self, name: &'static str, allowed: Allowed) -> Result<Option<usize>, JobError> {
+    ///
+    /// # Errors
+    /// It is no number, or out of range.
+    pub fn optional_count(&mut self, name: &'static str, allowed: Allowed) -> Result<Option<usize>, JobError> {
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -45,17 +54,27 @@ impl<'a> Params<'a> {
     }
 
     /// A count, or its default when it is not given.
-    pub(crate) fn count(&mut self, name: &'static str, default: usize, allowed: Allowed) -> Result<usize, JobError> {
+    ///
+    /// # Errors
+    /// It is no number, or out of range.
+    pub fn count(&mut self, name: &'static str, default: usize, allowed: Allowed) -> Result<usize, JobError> {
         Ok(self.optional_count(name, allowed)?.unwrap_or(default))
     }
 
     /// A count that must be given.
-    pub(crate) fn required_count(&mut self, name: &'static str, allowed: Allowed) -> Result<usize, JobError> {
+    ///
+    /// # Errors
+    /// It is not given, no number, or out of range.
+    pub fn required_count(&mut self, name: &'static str, allowed: Allowed) -> Result<usize, JobError> {
         let missing = format!("is missing and required: {allowed}");
         self.optional_count(name, allowed)?.ok_or_else(|| self.bad(name, &missing))
     }
 
-    pub(crate) fn flag(&mut self, name: &'static str, default: bool) -> Result<bool, JobError> {
+    /// True or false, or its default when it is not given.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn flag(&mut self, name: &'static str, default: bool) -> Result<bool, JobError> {
         match self.value(name) {
             None => Ok(default),
             Some(Value::Bool(flag)) => Ok(*flag),
@@ -64,7 +83,10 @@ impl<'a> Params<'a> {
     }
 
     /// A word, if it is given.
-    pub(crate) fn word(&mut self, name: &'static str) -> Result<Option<&'a str>, JobError> {
+    ///
+    /// # Errors
+    /// It is no string.
+    pub fn word(&mut self, name: &'static str) -> Result<Option<&'a str>, JobError> {
         match self.value(name) {
             None => Ok(None),
             Some(Value::String(word)) => Ok(Some(word)),
@@ -73,9 +95,14 @@ impl<'a> Params<'a> {
     }
 
     /// The value as it is, if it is given and not null.
-    pub(crate) fn value(&mut self, name: &'static str) -> Option<&'a Value> {
+    pub fn value(&mut self, name: &'static str) -> Option<&'a Value> {
         self.known.push(name);
         self.values.get(name).filter(|value| !value.is_null())
+    }
+
+    /// Whether it is there, for whoever may ask for it.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| !value.is_null())
     }
 
     /// The path of a parameter.
@@ -83,7 +110,9 @@ impl<'a> Params<'a> {
         format!("{}.{name}", self.path)
     }
 
-    pub(crate) fn bad(&self, name: &str, problem: &str) -> JobError {
+    /// A refusal of this parameter: what is wrong with it, and what is allowed.
+    #[must_use]
+    pub fn bad(&self, name: &str, problem: &str) -> JobError {
         bad(self.field(name), problem)
     }
 

@@ -148,12 +148,6 @@ impl Plan {
         self.state.as_ref()
     }
 
-    /// Whether the next model is made by [`crate::Partial`] alone, from updates one by one: a sum that keeps nothing.
-    #[must_use]
-    pub fn streams(&self) -> bool {
-        (0..self.kinds.len()).all(|tensor| self.is_fused(tensor))
-    }
-
     pub(crate) fn kind(&self, tensor: usize) -> Kind {
         self.kinds[tensor]
     }

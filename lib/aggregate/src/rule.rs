@@ -23,7 +23,8 @@ pub(crate) mod scaffold;
 /// A rule of one's own is a type with this trait. This one believes a member by its reported accuracy:
 ///
 /// ```
-/// use nsfl_aggregate::{AggregateError, Aggregation, Allowed, Combine, Fact, Inputs, Rule, Server};
+/// use nsfl_aggregate::{AggregateError, Allowed, Combine, Fact, Inputs, Rule, Rules};
+/// use std::sync::Arc;
 ///
 /// const ACCURACY: Fact = Fact { name: "accuracy", required: true, allowed: Allowed::NotNegative };
 ///
@@ -47,7 +48,8 @@ pub(crate) mod scaffold;
 ///     }
 /// }
 ///
-/// let aggregation = Aggregation::new(ByAccuracy, Server::Sgd { learning_rate: 1.0 });
+/// let rules = Rules::default().with("by_accuracy", |_params| Ok(Arc::new(ByAccuracy)));
+/// let aggregation = rules.parse("by_accuracy", &Default::default(), 1.0).unwrap();
 /// assert_eq!(aggregation.facts(), [ACCURACY]);
 /// assert!(aggregation.check_numbers(&Default::default()).is_err());
 /// ```

@@ -2,8 +2,7 @@
 //! safetensors stream. Holds the buffers of one worker, whatever the size of the model.
 
 use crate::{AggregateError, Aggregation, Pass, Plan, Round, Sources, Survey, Worker, blocks};
-use nsfl_compress::Update;
-use nsfl_tensor::{BLOCK_BYTES, StreamError, WeightsView};
+use nsfl_tensor::{BLOCK_BYTES, StreamError};
 use std::ops::Range;
 
 /// A part of one tensor that is done with: its input pages may be dropped.
@@ -67,10 +66,7 @@ pub fn aggregate_round<S: Sink>(
 }
 
 /// Carries out a plan.
-///
-/// # Errors
-/// As `aggregate_round`.
-pub fn write<S: Sink>(
+fn write<S: Sink>(
     plan: &Plan,
     sources: Sources<'_>,
     memory: usize,
@@ -89,33 +85,48 @@ pub fn write<S: Sink>(
     Ok(())
 }
 
-/// Carries out a plan that keeps nothing. `write` receives the head of the file and then consecutive blocks; `after_block`
-/// is told of each block that has been written.
-///
-/// # Errors
-/// Updates of another model or number than planned, a result that is not finite (what was written is then to be
-/// thrown away), or the sink's own error.
-pub fn aggregate<E>(
-    plan: &Plan,
-    base: &WeightsView<'_>,
-    updates: &[Update<'_>],
-    write: impl FnMut(&[u8]) -> Result<(), E>,
-    after_block: impl FnMut(Block),
-) -> Result<(), StreamError<AggregateError, E>> {
-    struct Closures<W, A>(W, A);
-    impl<E, W: FnMut(&[u8]) -> Result<(), E>, A: FnMut(Block)> Sink for Closures<W, A> {
-        type Error = E;
+/// Follows a pass over the sources and says which of their bytes are behind it, some megabytes at a time: their pages may be given
+/// back.
+#[derive(Debug, Default)]
+pub struct Behind {
+    /// How far in the tensor at work.
+    done: usize,
+}
 
-        fn model(&mut self, bytes: &[u8]) -> Result<(), E> {
-            (self.0)(bytes)
-        }
+/// So many bytes of all updates together lie behind before they are named, but not less than `LEAST` of each.
+const STRIDE: usize = 16 << 20;
+const LEAST: usize = 256 << 10;
+/// Named once more with what follows: a read maps pages on both sides of where it is, up to the largest that there are.
+const AROUND: usize = 2 << 20;
 
-        fn done(&mut self, block: Block) {
-            (self.1)(block);
+impl Behind {
+    /// The pass is done with a block. What lies behind goes to `give_back`, piece by piece.
+    pub fn pass<'a>(&mut self, sources: Sources<'a>, block: &Block, mut give_back: impl FnMut(&'a [u8])) {
+        let whole = sources.base.layout().tensors()[block.tensor].range.len();
+        let stride = (STRIDE / (sources.updates.len() + 1)).max(LEAST);
+        if block.range.start == 0 {
+            self.done = 0;
         }
+        if block.range.end - self.done < stride && block.range.end < whole {
+            return;
+        }
+        let sections = |tensor| {
+            let updates = sources.updates.iter().map(move |update| update.section(tensor));
+            updates.chain([sources.base.tensor(tensor)])
+        };
+        if self.done == 0 && block.tensor > 0 {
+            sections(block.tensor - 1).for_each(|section| give_back(&section[section.len().saturating_sub(AROUND)..]));
+        }
+        let done = self.done.saturating_sub(AROUND)..block.range.end;
+        for section in sections(block.tensor) {
+            // the part that stands for it, about
+            let at = |byte: usize| byte as u128 * section.len() as u128 / whole as u128;
+            #[allow(clippy::cast_possible_truncation, reason = "no more than the section")]
+            give_back(&section[at(done.start) as usize..at(done.end) as usize]);
+        }
+        if let Some(state) = sources.state {
+            (0..state.layout().tensors().len()).for_each(|tensor| give_back(state.tensor(tensor)));
+        }
+        self.done = block.range.end;
     }
-    if plan.state_layout().is_some() {
-        return Err(StreamError::Content(AggregateError::Mismatch("what the plan keeps has nowhere to go")));
-    }
-    self::write(plan, Sources { base, state: None, updates }, usize::MAX, &mut Closures(write, after_block))
 }

@@ -1,7 +1,7 @@
 //! The table of rules in `docs/job.md` is what the library offers.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use nsfl_aggregate::{Aggregation, RULES};
+use nsfl_aggregate::{RULES, Rules};
 use serde_json::{Map, Value};
 
 /// Name and parameters of each row.
@@ -21,7 +21,7 @@ fn every_rule_is_in_the_table_and_takes_the_parameters_that_are_there() {
     let rows = rows();
     assert_eq!(rows.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), RULES);
     for (name, params) in rows {
-        Aggregation::parse(&name, &params, 1.0).unwrap_or_else(|e| panic!("{name}: {e}"));
+        Rules::default().parse(&name, &params, 1.0).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
 }
 
@@ -30,7 +30,7 @@ fn a_rule_takes_no_parameter_that_is_not_in_the_table() {
     for (name, params) in rows() {
         let mut with = params.clone();
         with.insert("of_nobody".to_owned(), Value::Bool(true));
-        let problem = Aggregation::parse(&name, &with, 1.0).unwrap_err().problem;
+        let problem = Rules::default().parse(&name, &with, 1.0).unwrap_err().problem;
         let allowed = problem.split("allowed: ").nth(1).unwrap_or_else(|| panic!("{name}: {problem}"));
         for parameter in allowed.split(", ").filter(|parameter| !["pre", "server"].contains(parameter)) {
             assert!(params.contains_key(parameter), "{name} takes {parameter}, which is not in the table");
@@ -47,8 +47,8 @@ fn a_default_in_the_table_is_the_one_that_is_taken() {
             .filter(|(key, _)| required.contains(&key.as_str()))
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect();
-        let by_default = Aggregation::parse(&name, &given, 1.0).unwrap();
-        let by_table = Aggregation::parse(&name, &params, 1.0).unwrap();
+        let by_default = Rules::default().parse(&name, &given, 1.0).unwrap();
+        let by_table = Rules::default().parse(&name, &params, 1.0).unwrap();
         assert_eq!(format!("{by_default:?}"), format!("{by_table:?}"), "{name}");
     }
 }

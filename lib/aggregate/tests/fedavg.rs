@@ -1,12 +1,15 @@
 //! What FedAvg promises: the same bits for the same set of members, the right value, no overflow.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use nsfl_aggregate::{AggregateError, FedAvg, MemberFacts, Partial, Plan, aggregate};
+mod common;
+
+use common::{One, With, one, rule};
+use nsfl_aggregate::{AggregateError, Partial, Plan, Round};
 use nsfl_compress::Update;
-use nsfl_tensor::{BLOCK_BYTES, DType, Layout, StreamError, WeightsView, check_update};
+use nsfl_tensor::{BLOCK_BYTES, DType, Layout, WeightsView};
 use nsfl_types::Code;
 use proptest::prelude::*;
-use std::convert::Infallible;
+use serde_json::{Value, json};
 
 type Member = (f64, Vec<u8>);
 
@@ -24,30 +27,25 @@ fn f32_values(file: &[u8]) -> Vec<f32> {
     view.tensor(0).as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
 }
 
-fn plan(rule: FedAvg, base: &[u8], members: &[Member]) -> Result<Plan, AggregateError> {
-    let base = WeightsView::parse(base).unwrap();
-    let member = |(weight, update): &Member| {
-        let facts = check_update(base.layout(), &WeightsView::parse(update).unwrap()).unwrap();
-        MemberFacts { weight: *weight, facts }
-    };
-    rule.plan(base.layout(), &members.iter().map(member).collect::<Vec<_>>())
+fn ones(members: &[Member]) -> Vec<One> {
+    members.iter().enumerate().map(|(i, (weight, update))| One { weight: *weight, ..one(i, update.clone()) }).collect()
 }
 
-fn run(rule: FedAvg, base: &[u8], members: &[Member]) -> Result<Vec<u8>, AggregateError> {
-    let plan = plan(rule, base, members)?;
-    let updates: Vec<_> = members.iter().map(|(_, u)| Update::parse(u).unwrap()).collect();
-    let (mut out, mut blocks) = (Vec::new(), 0);
-    let write = |bytes: &[u8]| {
-        out.extend_from_slice(bytes);
-        Ok::<_, Infallible>(())
-    };
-    match aggregate(&plan, &WeightsView::parse(base).unwrap(), &updates, write, |b| blocks += b.range.len()) {
-        Ok(()) => {
-            assert_eq!(blocks, plan.layout().data_len());
-            Ok(out)
-        }
-        Err(StreamError::Content(e)) => Err(e),
-    }
+fn run(params: &Value, base: &[u8], members: &[Member]) -> Result<Vec<u8>, AggregateError> {
+    common::run(&rule("fedavg", params), base, None, &ones(members), With::default()).map(|next| next.model)
+}
+
+/// With the parameters' defaults.
+fn mean(base: &[u8], members: &[Member]) -> Result<Vec<u8>, AggregateError> {
+    run(&json!({}), base, members)
+}
+
+fn plan(base: &[u8], members: &[Member]) -> Plan {
+    let base = WeightsView::parse(base).unwrap();
+    let updates: Vec<_> = members.iter().map(|(_, update)| Update::parse(update).unwrap()).collect();
+    let members = common::members(base.layout(), &ones(members), &updates);
+    let round = Round { model: base.layout(), members: &members, clients: members.len(), seed: 0 };
+    rule("fedavg", &json!({})).plan(&round, None).unwrap()
 }
 
 /// Any finite float, with a fair share of zeros, subnormals and values near the largest.
@@ -79,14 +77,14 @@ proptest! {
         (members, shuffled) in any_members().prop_flat_map(|m| (Just(m.clone()), Just(m).prop_shuffle())),
         uniform: bool,
     ) {
-        let (base, rule) = (zeros_like(&members), FedAvg { learning_rate: 0.7, uniform });
-        prop_assert_eq!(run(rule, &base, &members), run(rule, &base, &shuffled));
+        let (base, params) = (zeros_like(&members), json!({"learning_rate": 0.7, "uniform": uniform}));
+        prop_assert_eq!(run(&params, &base, &members), run(&params, &base, &shuffled));
     }
 
     #[test]
     fn any_grouping_gives_the_same_bits(members in any_members(), groups in prop::collection::vec(0_usize..4, 12)) {
         let base = zeros_like(&members);
-        let plan = plan(FedAvg::default(), &base, &members).unwrap();
+        let plan = plan(&base, &members);
         let base_view = WeightsView::parse(&base).unwrap();
         let len = base_view.tensor(0).len();
         let mut parts = vec![Partial::new(&plan, 0, len); 4];
@@ -97,7 +95,7 @@ proptest! {
         parts.into_iter().for_each(|part| whole.merge(part).unwrap());
         let mut out = vec![0; len];
         whole.finish(base_view.tensor(0), &mut out).unwrap();
-        prop_assert_eq!(f32_file(&f32_values(&file(DType::F32, &out))), run(FedAvg::default(), &base, &members).unwrap());
+        prop_assert_eq!(f32_file(&f32_values(&file(DType::F32, &out))), mean(&base, &members).unwrap());
     }
 
     /// Against 128-bit integers: values are multiples of 2^-60, weights whole.
@@ -108,7 +106,7 @@ proptest! {
     ) {
         let x = |mantissa: i64, e: i32| (mantissa as f64 * 2_f64.powi(e)) as f32;
         let updates: Vec<Member> = members.iter().map(|(w, m, e)| (*w as f64, f32_file(&[x(*m, *e)]))).collect();
-        let got = f32_values(&run(FedAvg::default(), &f32_file(&[base]), &updates).unwrap())[0];
+        let got = f32_values(&mean(&f32_file(&[base]), &updates).unwrap())[0];
         let total: i64 = members.iter().map(|m| m.0).sum();
         let sum: i128 = members.iter().map(|(w, m, e)| i128::from(*w) * (i128::from(*m) << (e + 60))).sum();
         let largest = members.iter().map(|(w, m, e)| (*w as f64 * f64::from(x(*m, *e))).abs()).fold(0.0, f64::max);
@@ -124,7 +122,7 @@ proptest! {
         pairs in prop::collection::vec((-1e3_f32..1e3, -1.0_f32..1.0), 1..50),
     ) {
         let (base, delta): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
-        let out = f32_values(&run(FedAvg::default(), &f32_file(&base), &[(weight, f32_file(&delta))]).unwrap());
+        let out = f32_values(&mean(&f32_file(&base), &[(weight, f32_file(&delta))]).unwrap());
         for ((out, base), delta) in out.iter().zip(&base).zip(&delta) {
             let exact = f64::from(*base) + f64::from(*delta);
             let ulp = f64::from(out.abs().next_up() - out.abs());
@@ -137,24 +135,24 @@ proptest! {
 fn the_mean_is_weighted_by_samples_and_uniform_ignores_them() {
     let members = [(30.0, f32_file(&[1.0, -2.0])), (10.0, f32_file(&[5.0, 2.0]))];
     let base = f32_file(&[10.0, 10.0]);
-    let of = |learning_rate, uniform| f32_values(&run(FedAvg { learning_rate, uniform }, &base, &members).unwrap());
-    assert_eq!(of(1.0, false), [12.0, 9.0]);
-    assert_eq!(of(0.5, false), [11.0, 9.5]);
-    assert_eq!(of(1.0, true), [13.0, 10.0]);
+    let of = |params: Value| f32_values(&run(&params, &base, &members).unwrap());
+    assert_eq!(of(json!({})), [12.0, 9.0]);
+    assert_eq!(of(json!({"learning_rate": 0.5})), [11.0, 9.5]);
+    assert_eq!(of(json!({"uniform": true})), [13.0, 10.0]);
 }
 
 #[test]
 fn huge_and_subnormal_values_are_averaged_without_overflow() {
     let members: Vec<Member> = (0..100).map(|_| (1e9, f32_file(&[3.4e38, -3.4e38]))).collect();
-    assert_eq!(f32_values(&run(FedAvg::default(), &f32_file(&[0.0; 2]), &members).unwrap()), [3.4e38, -3.4e38]);
+    assert_eq!(f32_values(&mean(&f32_file(&[0.0; 2]), &members).unwrap()), [3.4e38, -3.4e38]);
     let tiny = f32::from_bits(1);
     let members: Vec<Member> = (0..100).map(|_| (1e-9, f32_file(&[tiny, 0.0]))).collect();
-    assert_eq!(f32_values(&run(FedAvg::default(), &f32_file(&[0.0; 2]), &members).unwrap()), [tiny, 0.0]);
+    assert_eq!(f32_values(&mean(&f32_file(&[0.0; 2]), &members).unwrap()), [tiny, 0.0]);
 }
 
 #[test]
 fn an_aggregate_beyond_the_data_type_is_refused_by_name() {
-    let e = run(FedAvg::default(), &f32_file(&[0.0, 3e38]), &[(1.0, f32_file(&[0.0, 3e38]))]).unwrap_err();
+    let e = mean(&f32_file(&[0.0, 3e38]), &[(1.0, f32_file(&[0.0, 3e38]))]).unwrap_err();
     assert_eq!(e.code(), Code::NotFinite);
     assert_eq!(e.to_string(), "the aggregate of tensor 'w' is not finite at index 1");
 }
@@ -164,21 +162,21 @@ fn integers_take_the_maximum_with_their_own_sign() {
     let member =
         |values: &[i64]| (1.0, file(DType::I64, &values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()));
     let members = [member(&[-1, 5, i64::MIN]), member(&[-3, 7, -1]), member(&[-2, 6, 2])];
-    assert_eq!(run(FedAvg::default(), &member(&[0, 0, 0]).1, &members).unwrap(), member(&[-1, 7, 2]).1);
+    assert_eq!(mean(&member(&[0, 0, 0]).1, &members).unwrap(), member(&[-1, 7, 2]).1);
 }
 
 #[test]
 fn the_other_float_types_are_averaged_in_their_own_precision() {
     let f64_file = |x: f64| file(DType::F64, &x.to_le_bytes());
     let members = [(1.0, f64_file(1.0)), (3.0, f64_file(0.25))];
-    assert_eq!(run(FedAvg::default(), &f64_file(1e-3), &members).unwrap(), f64_file(1e-3 + 0.4375));
+    assert_eq!(mean(&f64_file(1e-3), &members).unwrap(), f64_file(1e-3 + 0.4375));
     // 1.0 and 1.5 in both half formats; their mean is 1.25
-    for (dtype, one, one_and_half, mean) in
+    for (dtype, one, one_and_half, between) in
         [(DType::F16, 0x3c00_u16, 0x3e00, 0x3d00), (DType::Bf16, 0x3f80, 0x3fc0, 0x3fa0)]
     {
         let of = |bits: u16| file(dtype, &bits.to_le_bytes());
         let members = [(1.0, of(one)), (1.0, of(one_and_half))];
-        assert_eq!(run(FedAvg::default(), &of(0), &members).unwrap(), of(mean));
+        assert_eq!(mean(&of(0), &members).unwrap(), of(between));
     }
 }
 
@@ -186,7 +184,7 @@ fn the_other_float_types_are_averaged_in_their_own_precision() {
 fn a_tensor_longer_than_a_block_is_put_together_without_a_seam() {
     let len = BLOCK_BYTES / 4 * 2 + 5;
     let delta: Vec<f32> = (0..len).map(|i| i as f32).collect();
-    let out = run(FedAvg::default(), &f32_file(&vec![1.0; len]), &[(3.0, f32_file(&delta))]).unwrap();
+    let out = mean(&f32_file(&vec![1.0; len]), &[(3.0, f32_file(&delta))]).unwrap();
     assert!(f32_values(&out).iter().enumerate().all(|(i, x)| *x == i as f32 + 1.0));
 }
 
@@ -194,7 +192,7 @@ fn a_tensor_longer_than_a_block_is_put_together_without_a_seam() {
 fn a_block_with_a_member_too_few_is_not_finished() {
     let base = f32_file(&[0.0]);
     let members = [(1.0, f32_file(&[1.0])), (1.0, f32_file(&[1.0]))];
-    let plan = plan(FedAvg::default(), &base, &members).unwrap();
+    let plan = plan(&base, &members);
     let mut partial = Partial::new(&plan, 0, 4);
     partial.accumulate(0, &[0; 4]).unwrap();
     assert_eq!(partial.finish(&[0; 4], &mut [0; 4]).unwrap_err().code(), Code::Internal);

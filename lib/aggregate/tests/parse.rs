@@ -1,11 +1,11 @@
 //! Names and parameters of a job document: each is checked, and a refusal names the field and what is allowed.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use nsfl_aggregate::{Aggregation, FedAvg, RULES, Server};
+use nsfl_aggregate::{Aggregation, RULES, Rules, Server};
 use serde_json::{Value, json};
 
 fn parse(name: &str, params: &Value) -> Result<Aggregation, nsfl_types::JobError> {
-    Aggregation::parse(name, params.as_object().unwrap(), 1.0)
+    Rules::default().parse(name, params.as_object().unwrap(), 1.0)
 }
 
 #[test]
@@ -45,9 +45,24 @@ fn each_bad_parameter_is_named_with_what_is_allowed() {
         ("multikrum", json!({"f": 1, "m": 0}), "aggregator.params.m", "≥ 1"),
         ("trimmed_mean", json!({"f": -1}), "aggregator.params.f", "≥ 0"),
         ("geometric_median", json!({"nu": 0}), "aggregator.params.nu", "above 0"),
-        ("geometric_median", json!({"iterations": 0}), "aggregator.params.iterations", "≥ 1"),
+        ("geometric_median", json!({"iterations": 0}), "aggregator.params.iterations", "from 1 to 100000"),
+        ("centered_clipping", json!({"iterations": 1e9}), "aggregator.params.iterations", "from 1 to 100000"),
         ("centered_clipping", json!({"tau": 0}), "aggregator.params.tau", "above 0"),
         ("lora", json!({"variant": "qlora"}), "aggregator.params.variant", "allowed: fedit, ffa, flora, fedex"),
+        ("lora", json!({"scaling": 0}), "aggregator.params.scaling", "above 0"),
+        (
+            "lora",
+            json!({"variant": "flora", "server": {"name": "fedadam"}}),
+            "aggregator.params.server",
+            "products of updates as they are",
+        ),
+        (
+            "lora",
+            json!({"variant": "fedex", "pre": [{"name": "nnm", "f": 1}]}),
+            "aggregator.params.pre",
+            "flora and fedex",
+        ),
+        ("lora", json!({"variant": "flora", "learning_rate": 0.5}), "aggregator.params.learning_rate", "other than 1"),
         ("median", json!({"pre": {}}), "aggregator.params.pre", "must be a list"),
         (
             "median",
@@ -77,10 +92,8 @@ fn each_bad_parameter_is_named_with_what_is_allowed() {
 
 #[test]
 fn the_jobs_learning_rate_is_taken_where_the_parameters_name_none() {
-    let rate = |name: &str, params: Value, job: f64| match *Aggregation::parse(name, params.as_object().unwrap(), job)
-        .unwrap()
-        .server()
-    {
+    let of = |name: &str, params: Value, job| Rules::default().parse(name, params.as_object().unwrap(), job).unwrap();
+    let rate = |name: &str, params: Value, job: f64| match *of(name, params, job).server() {
         Server::Sgd { learning_rate }
         | Server::Momentum { learning_rate, .. }
         | Server::Adaptive { learning_rate, .. } => learning_rate,
@@ -89,8 +102,10 @@ fn the_jobs_learning_rate_is_taken_where_the_parameters_name_none() {
     assert_eq!(rate("median", json!({}), 0.5), 0.5);
     assert_eq!(rate("fedadam", json!({"learning_rate": 0.1}), 0.5), 0.1);
     assert_eq!(rate("median", json!({"server": {"name": "fedadam"}}), 0.5), 0.5);
-    let e = Aggregation::parse("feddyn", &serde_json::Map::new(), 0.5).unwrap_err();
-    assert_eq!(e.field, "hyper_parameters.learning_rate");
+    for (name, params) in [("feddyn", json!({})), ("lora", json!({"variant": "fedex"}))] {
+        let e = Rules::default().parse(name, params.as_object().unwrap(), 0.5).unwrap_err();
+        assert_eq!(e.field, "hyper_parameters.learning_rate", "{name}");
+    }
 }
 
 #[test]
@@ -105,5 +120,8 @@ fn the_defaults_are_the_specifications() {
     assert!(says("centered_clipping", json!({})).contains("tau: 10.0, iterations: 3"));
     assert!(says("multikrum", json!({"f": 2})).contains("AllButF"));
     assert!(says("median", json!({"pre": [{"name": "bucketing"}]})).contains("Bucketing { s: 2 }"));
-    assert_eq!(says("fedavg", json!({})), format!("{:?}", Aggregation::from(FedAvg::default())));
+    assert!(
+        says("fedavg", json!({}))
+            .contains(r#"Mean { name: "fedavg", uniform: false }, server: Sgd { learning_rate: 1.0 }"#)
+    );
 }

@@ -34,6 +34,7 @@ use std::time::Duration;
 use tree::Tree;
 use writer::{LaneWriter, WholeWriter};
 
+pub use map::MappedFile;
 pub use verify::{Verified, hash, verify};
 
 /// Where blobs are kept, and how.

@@ -2,10 +2,11 @@
 //! of the clients' optimizers.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
-use nsfl_aggregate::{FedAvg, MemberFacts, Scaffold, aggregate, with_controls};
+use nsfl_aggregate::{Member, MemberFacts, Round, Rules, Sink, Sources, aggregate_round, with_controls};
 use nsfl_tensor::{WeightsView, check_update, write_delta};
 use nsfl_trainer::{TrainerTask, Work, digits, run};
 use nsfl_types::{Metrics, seed_for};
+use serde_json::json;
 use std::convert::Infallible;
 use std::path::Path;
 
@@ -54,25 +55,35 @@ fn delta(base: &[u8], local: &[u8]) -> Vec<u8> {
     update
 }
 
+struct Next(Vec<u8>);
+
+impl Sink for Next {
+    type Error = Infallible;
+
+    fn model(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
 fn mean(job: Job, base: &[u8], updates: &[(f64, Vec<u8>)]) -> Vec<u8> {
     let base = WeightsView::parse(base).unwrap();
     let views: Vec<_> = updates.iter().map(|(_, u)| WeightsView::parse(u).unwrap()).collect();
-    let facts = |view| check_update(base.layout(), view).unwrap();
-    let members: Vec<_> =
-        views.iter().zip(updates).map(|(v, (weight, _))| MemberFacts { weight: *weight, facts: facts(v) }).collect();
-    let plan = if job.is("scaffold") {
-        Scaffold { learning_rate: 1.0, clients: CLIENTS }.plan(base.layout(), &members).unwrap()
-    } else {
-        FedAvg { uniform: job.is("feddyn"), ..FedAvg::default() }.plan(base.layout(), &members).unwrap()
+    let member = |(i, (view, (weight, _))): (usize, (_, &(f64, Vec<u8>)))| Member {
+        id: i.to_string(),
+        facts: MemberFacts { weight: *weight, facts: check_update(base.layout(), view).unwrap() },
+        numbers: Metrics::default(),
     };
-    let mut model = Vec::new();
-    let sink = |bytes: &[u8]| {
-        model.extend_from_slice(bytes);
-        Ok::<_, Infallible>(())
-    };
+    let members: Vec<_> = views.iter().zip(updates).enumerate().map(member).collect();
+    let (rule, params) =
+        if job.is("scaffold") { ("scaffold", json!({})) } else { ("fedavg", json!({"uniform": job.is("feddyn")})) };
+    let aggregation = Rules::default().parse(rule, params.as_object().unwrap(), 1.0).unwrap();
     let updates: Vec<_> = views.into_iter().map(Into::into).collect();
-    aggregate(&plan, &base, &updates, sink, |_| ()).unwrap();
-    model
+    let round = Round { model: base.layout(), members: &members, clients: CLIENTS, seed: 0 };
+    let sources = Sources { base: &base, state: None, updates: &updates };
+    let mut next = Next(Vec::new());
+    aggregate_round(&aggregation, &round, sources, usize::MAX, &mut next).unwrap();
+    next.0
 }
 
 /// The model with zeros for SCAFFOLD's c, as the server makes it.

@@ -162,3 +162,51 @@ def test_beside_the_model_at_most_two_more_are_in_memory(task, script):
     done = script(MEASURE)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) <= 2.0
+
+
+class Adapted(nn.Module):
+    """A layer with an adapter, under PEFT's names."""
+
+    def __init__(self, rank, used=0.0):
+        super().__init__()
+        torch.manual_seed(2)
+        self.base_layer = nn.Linear(3, 4, bias=False)
+        self.lora_A = nn.ModuleDict({"default": nn.Linear(3, rank, bias=False)})
+        self.lora_B = nn.ModuleDict({"default": nn.Linear(rank, 4, bias=False)})
+        nn.init.constant_(self.lora_B["default"].weight, used)
+
+
+A, B = "layer.lora_A.default.weight", "layer.lora_B.default.weight"
+
+
+def adapted(rank, used=0.0):
+    return nn.ModuleDict({"layer": Adapted(rank, used)})
+
+
+def test_an_adapter_of_a_lower_rank_takes_its_part_and_hands_over_the_rest_unchanged(task):
+    nsfl.export_model(adapted(3), task.base)
+    base = load_file(task.base)
+    model = adapted(2)
+    nsfl.load_weights(model)
+    own = model.state_dict()
+    assert torch.equal(own[A], base[A][:2]) and torch.equal(own[B], base[B][:, :2])
+    with torch.no_grad():
+        own[A].add_(1.0)
+        own[B].add_(2.0)
+    nsfl.commit_weights(model)
+    sent = load_file(task.weights)
+    assert torch.equal(sent[A], torch.cat([base[A][:2] + 1.0, base[A][2:]]))
+    assert torch.equal(sent[B], torch.cat([torch.full((4, 2), 2.0), torch.zeros(4, 1)], dim=1))
+    assert torch.equal(sent[B] @ sent[A], own[B] @ own[A])
+
+
+def test_a_lower_rank_is_refused_where_the_global_adapter_is_in_use(task):
+    nsfl.export_model(adapted(3, used=0.5), task.base)
+    with pytest.raises(nsfl.WrongShape, match="in use beyond rank 2"):
+        nsfl.load_weights(adapted(2))
+
+
+def test_an_adapter_of_a_higher_rank_is_refused(task):
+    nsfl.export_model(adapted(2), task.base)
+    with pytest.raises(nsfl.WrongShape, match="lora_A"):
+        nsfl.load_weights(adapted(3))

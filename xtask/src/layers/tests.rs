@@ -53,6 +53,7 @@ fn the_design_itself_breaks_no_rule() {
         ("actors/coordinator", "nsfl-coordinator", &["nsfl-messages", "nsfl-tensor"], &["nsfl-store-sqlite"]),
         ("bin/nsfl-node", "nsfl-node", &["nsfl-coordinator", "nsfl-store-sqlite"], &[]),
         ("bin/nsfl-ctl", "nsfl-ctl", &["nsfl-rest-model", "ureq"], &[]),
+        ("examples/custom-rule", "nsfl-custom-rule", &["nsfl-node"], &[]),
         ("integration", "nsfl-integration", &["nsfl-rest-model"], &[]),
         ("xtask", "xtask", &[], &[]),
         ("", "proptest", &["getrandom"], &[]),

@@ -22,7 +22,8 @@ fn kept(world: &World, round: u32) -> KeptRound {
 
 async fn made_again(world: &World, round: u32) -> BlobRef {
     let scratch = world.folder.path().join("again");
-    kept(world, round).again(&world.run.spec, world.blobs.clone(), 64 << 20, scratch).await.unwrap().0
+    let (rules, blobs, round) = (Rules::default(), world.blobs.clone(), kept(world, round));
+    round.again(&world.run.spec, &rules, blobs, 64 << 20, scratch).await.unwrap().0
 }
 
 async fn restart(world: &World) {

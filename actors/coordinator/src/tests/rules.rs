@@ -146,7 +146,7 @@ async fn the_last_round_is_held_as_the_operator_says_and_comes_out_the_same_when
     world.blobs.sweep(Duration::ZERO).await.unwrap();
     let kept = KeptRound::parse(&world.output("round_3.json")).unwrap();
     let scratch = world.folder.path().join("again");
-    let again = kept.again(&world.run.spec, world.blobs.clone(), 1 << 20, scratch).await.unwrap();
+    let again = kept.again(&world.run.spec, &Rules::default(), world.blobs.clone(), 1 << 20, scratch).await.unwrap();
     assert_eq!(again, (kept.model, kept.next_state));
     assert_eq!(kept.model, BlobRef::of(&world.output("checkpoint_3.safetensors")));
     let before = world.folder.path().join("storage/default").join(kept_round(&world.run.spec, 1, 2));

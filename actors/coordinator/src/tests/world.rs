@@ -228,6 +228,7 @@ impl World {
             link_grace: bounds.link_grace,
             retry: RetryPolicy { max_attempts: 2, backoff_base_ms: 1, backoff_max_ms: 1 },
             aggregation: AggregationConfig { memory_bytes: bounds.memory_bytes, keep_rounds: 1 },
+            rules: Rules::default(),
             extender: ExtenderConfig {
                 enabled: true,
                 python: "python3".into(),

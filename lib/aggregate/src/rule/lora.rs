@@ -3,10 +3,15 @@
 //! Four variants, all with weights by samples, p_i = n_i / Σ n, or `uniform`. Default: `fedit`. None keeps a state.
 //! - `fedit`: A and B are averaged each for itself (Zhang et al. 2024, arXiv 2305.05644).
 //! - `ffa`: A stays as it is, B is averaged (Sun et al. 2024, arXiv 2403.12313).
-//! - `flora`: the sum of products Σ pᵢBᵢAᵢ, which stacking the adapters gives, is added to W; B becomes 0 and A stays, so
-//!   that the next round begins with a fresh adapter (Wang et al. 2024, arXiv 2409.05976). Ranks are the model's.
+//! - `flora`: the sum of products Σ pᵢBᵢAᵢ is added to W; B becomes 0 and A stays, so that the next round begins with a fresh
+//!   adapter (Wang et al. 2024, arXiv 2409.05976). It is the product of the stacked adapters, [p₁B₁ … pₘBₘ]·[A₁; …; Aₘ], which is
+//!   never made: the paper's clients fold it into W each for itself, here the server does, once.
 //! - `fedex`: A and B are averaged and what is lost by it, Σ pᵢBᵢAᵢ − B̄Ā, is added to W (Singhal et al. 2025, arXiv
 //!   2410.09432).
+//!
+//! **Mixed ranks**, with `flora`: the model's adapter has the largest rank. A member of rank r trains the first r rows of A and
+//! columns of B and hands over the others as it got them. B is 0 there, so that they bring nothing, whatever A is, and the sum is
+//! that of the members' own products. All members' s is the same.
 //!
 //! Names are those of PEFT: `<module>.lora_A.<rest>` and `<module>.lora_B.<rest>` belong to `<module>.base_layer.weight` or
 //! `<module>.weight`, which `flora` and `fedex` need in the model. Default of s, `scaling`: 1.
@@ -31,6 +36,13 @@ pub enum Variant {
     FedEx,
 }
 
+impl Variant {
+    /// Whether products go into W, as they are: nothing may come before them or move them.
+    pub(crate) fn multiplies(self) -> bool {
+        matches!(self, Self::Flora | Self::FedEx)
+    }
+}
+
 /// The rule.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lora {
@@ -45,6 +57,11 @@ pub struct Lora {
 impl Rule for Lora {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    /// A product is not the sum of what its parts bring one after the other.
+    fn takes_all(&self) -> bool {
+        !self.variant.multiplies()
     }
 
     fn treat(&self, model: &Layout, tensor: usize) -> Result<Treat, AggregateError> {

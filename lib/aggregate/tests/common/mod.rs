@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses a part of these helpers")]
 
 use nsfl_aggregate::{
-    AggregateError, Aggregation, Block, Member, MemberFacts, Plan, Round, Sink, Sources, aggregate_round,
+    AggregateError, Aggregation, Block, Member, MemberFacts, Plan, Round, Rules, Sink, Sources, aggregate_round,
 };
 use nsfl_compress::Update;
 use nsfl_tensor::{DType, Layout, StreamError, WeightsView};
@@ -114,7 +114,17 @@ impl Default for With {
 }
 
 pub fn rule(name: &str, params: &Value) -> Aggregation {
-    Aggregation::parse(name, params.as_object().unwrap(), 1.0).unwrap()
+    Rules::default().parse(name, params.as_object().unwrap(), 1.0).unwrap()
+}
+
+/// As the server knows them.
+pub fn members(model: &Layout, ones: &[One], updates: &[Update<'_>]) -> Vec<Member> {
+    let member = |(one, update): (&One, &Update<'_>)| {
+        let facts = MemberFacts { weight: one.weight, facts: update.check(model).unwrap() };
+        let numbers: Metrics = serde_json::from_value(one.numbers.clone()).unwrap();
+        Member { id: one.id.clone(), facts, numbers }
+    };
+    ones.iter().zip(updates).map(member).collect()
 }
 
 pub fn run(
@@ -127,12 +137,7 @@ pub fn run(
     let base = WeightsView::parse(base).unwrap();
     let state = state.map(|state| WeightsView::parse(state).unwrap());
     let updates: Vec<_> = members.iter().map(|one| Update::parse(&one.update).unwrap()).collect();
-    let member = |(one, update): (&One, &Update<'_>)| {
-        let facts = update.check(base.layout()).unwrap();
-        let numbers: Metrics = serde_json::from_value(one.numbers.clone()).unwrap();
-        Member { id: one.id.clone(), facts: MemberFacts { weight: one.weight, facts }, numbers }
-    };
-    let planned: Vec<Member> = members.iter().zip(&updates).map(member).collect();
+    let planned = self::members(base.layout(), members, &updates);
     let round = Round { model: base.layout(), members: &planned, clients: with.clients, seed: with.seed };
     let sources = Sources { base: &base, state: state.as_ref(), updates: &updates };
     let mut sink = Collect::default();

@@ -16,7 +16,7 @@ from ._feddyn import STATE as FEDDYN_STATE
 from ._frameworks import Framework, Tensors, code, is_keras, of_model
 from ._scaffold import CONTROL, STATE, Control, unwrapped
 from ._task import Task, say
-from . import _names
+from . import _lora, _names
 from .errors import BadTask, CommittedTwice, NotFinite, OptimizerError, WrongNames, WrongShape
 
 
@@ -24,7 +24,8 @@ def load_weights(model: Any) -> None:
     """Loads the round's global weights into a model, in place.
 
     Names, shapes and types must be those of the job's initial model (`export_model`); floating point types may differ and
-    are converted. The file is mapped, not read: beside the model one tensor at a time is in memory.
+    are converted. Adapters of low rank (`lora_A`, `lora_B`) may have a lower rank than the job's model where that is unused
+    as yet. The file is mapped, not read: beside the model one tensor at a time is in memory.
 
     Args:
         model: a `torch.nn.Module` (names of `state_dict()`, buffers included) or a built Keras 3 model (names: see
@@ -42,8 +43,9 @@ def load_weights(model: Any) -> None:
             _add_controls(framework, task.base)
         say("no --base was given: the model's own weights are taken for the global ones")
     with opened(task.base, framework) as base:
-        _check(framework.specs(model), base, "load_weights")
-        framework.assign(model, base.get_tensor)
+        specs = framework.specs(model)
+        _check(specs, base, "load_weights")
+        framework.assign(model, lambda name: _lora.part(name, base.get_tensor(name), specs[name].shape))
     _names.loaded(model)
 
 
@@ -77,7 +79,10 @@ def commit_weights(model: Any, optimizer: Optional[Any] = None) -> None:
         for name, tensor in tensors.items():
             if not framework.finite(tensor):
                 raise NotFinite(f"commit_weights: {name!r} holds NaN or infinity: lower the learning rate, look for broken rows")
-            if code(tensor) != base.get_slice(name).get_dtype():
+            header = base.get_slice(name)
+            if _lora.narrower(name, tensor.shape, header.get_shape()):
+                tensor = tensors[name] = _lora.whole(name, tensor, base.get_tensor(name))
+            if code(tensor) != header.get_dtype():
                 tensors[name] = framework.like(tensor, base.get_tensor(name))
         if control:
             feddyn = (task.optimizer() or {}).get("name") == "feddyn"
@@ -142,7 +147,7 @@ def _check(tensors: Tensors, base: Any, what: str) -> None:
     for name in names:
         header = base.get_slice(name)
         expected, found = list(header.get_shape()), list(tensors[name].shape)
-        if expected != found:
+        if expected != found and not _lora.narrower(name, found, expected):
             raise WrongShape(f"{what}: {name!r} has shape {found}, the global weights have {expected}: {how}")
         wanted, given = header.get_dtype(), code(tensors[name])
         if wanted != given and not ("F" in wanted and "F" in given):
