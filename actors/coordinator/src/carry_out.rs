@@ -28,7 +28,7 @@ const WORK: Duration = Duration::from_secs(3600);
 impl Coordinator {
     pub(crate) fn carry_out(&mut self, effects: Vec<RunEffect>, ctx: &Context<CoordinatorMsg>) {
         for effect in effects {
-            self.traffic.closed(&effect);
+            self.counted.see(&effect);
             self.spans.see(now(), &effect);
             match effect {
                 RunEffect::InitModel => self.init_model(ctx),
@@ -68,6 +68,14 @@ impl Coordinator {
                     self.used.insert(key.client);
                 }
                 RunEffect::MemberChanged { .. } => {}
+                RunEffect::PastTask { key, brings } => self.to_client(match (self.counted.is_last(&key), brings) {
+                    (true, _) => TaskCommand::Ack { key },
+                    (false, true) => {
+                        let reason = "the round is closed".to_owned();
+                        TaskCommand::Refuse { key, code: Code::Late, reason }
+                    }
+                    (false, false) => TaskCommand::Cancel { key },
+                }),
             }
         }
     }
@@ -219,7 +227,7 @@ impl Coordinator {
             inputs: self.machine.inputs(key.round),
             author: self.args.run.author.clone(),
             optimizer: spec.optimizer.as_ref().map(|optimizer| optimizer.to_json().to_string()),
-            compression: self.traffic.of_order(&key),
+            compression: self.traffic.of_order(&key, self.counted.last_of(&key.client)),
             parameters: serde_json::to_string(&spec.parameters).expect("a JSON map can be written"),
             datasets: spec.datasets.clone(),
             resource: spec.resource.clone(),

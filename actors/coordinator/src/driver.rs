@@ -1,5 +1,6 @@
 //! The actor around the run machine: message → input → handle → persist → carry out → re-arm one timer.
 
+use crate::counted::Counted;
 use crate::extender::ExtenderMsg;
 use crate::links::{Links, News};
 use crate::live::LiveProgress;
@@ -47,6 +48,7 @@ pub(crate) struct Coordinator {
     links: Links,
     progress: LiveProgress,
     pub(crate) recorder: Recorder,
+    pub(crate) counted: Counted,
     pub(crate) traffic: Traffic,
     pub(crate) spans: Spans,
     generation: u64,
@@ -116,7 +118,8 @@ impl Role for Coordinator {
         let used = used_clients(&args).await?;
         let recorder = Recorder::new(key.clone(), *run);
         let owners = Owners::new(&args.run.key, args.run.run)?;
-        let traffic = Traffic::of(&args, machine.view().model).await?;
+        let counted = Counted::of(&args).await?;
+        let traffic = Traffic::of(&args, machine.view().model).await;
         let spans = Spans::of(&args).await?;
         let progress = LiveProgress::new(key.clone(), args.surroundings.live.clone());
         let links = Links::default();
@@ -131,6 +134,7 @@ impl Role for Coordinator {
             links,
             progress,
             recorder,
+            counted,
             traffic,
             spans,
             generation,

@@ -4,6 +4,7 @@
 mod aggregator;
 mod audit;
 mod carry_out;
+mod counted;
 mod driver;
 mod extender;
 mod init;

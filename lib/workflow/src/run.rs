@@ -388,12 +388,19 @@ impl RunMachine {
         if self.knows(&key) {
             return self.in_round(now, input(key.client), effects);
         }
+        effects.push(match self.is_past(&key) {
+            true => RunEffect::PastTask { key, brings: true },
+            false => {
+                let reason = "the task is not one of this run".to_owned();
+                RunEffect::RefuseUpdate { key, code: Code::Stale, reason }
+            }
+        });
+    }
+
+    /// Of an attempt before the one at work.
+    fn is_past(&self, key: &TaskKey) -> bool {
         let ours = key.job == self.plan.job && key.run == self.plan.run;
-        let (code, reason) = match ours && (key.round, key.kind, key.attempt) < (self.round, self.kind, self.attempt) {
-            true => (Code::Late, "the round is closed"),
-            false => (Code::Stale, "the task is not one of this run"),
-        };
-        effects.push(RunEffect::RefuseUpdate { key, code, reason: reason.to_owned() });
+        ours && (key.round, key.kind, key.attempt) < (self.round, self.kind, self.attempt)
     }
 
     /// Brings a client that came back up to date: what it owes, what it need not keep. A task it has is sent too: what
@@ -403,18 +410,22 @@ impl RunMachine {
         let opened = self.opened.as_ref();
         let owed: Vec<TaskKey> =
             carried.into_iter().chain(opened.filter(|r| r.awaits(client)).map(|r| r.key(client))).collect();
-        for key in &owed {
-            if let Some(base) = self.awaited_base(key) {
-                effects.push(RunEffect::SendTask { key: key.clone(), base });
-            }
-        }
         for key in tasks.iter().filter(|key| key.job == self.plan.job && key.client == *client && !owed.contains(key)) {
             let state = opened.filter(|round| round.knows(key)).and_then(|round| round.members().get(client));
             let is_accepted = matches!(state, Some(crate::MemberState::Accepted { .. }));
             effects.push(match is_accepted || self.late_update(key).is_some() {
                 true => RunEffect::AckUpdate { key: key.clone() },
+                false if !self.knows(key) && self.is_past(key) => {
+                    RunEffect::PastTask { key: key.clone(), brings: false }
+                }
                 false => RunEffect::CancelTask { key: key.clone() },
             });
+        }
+        // after the words on earlier ones: what the client keeps of those goes into these
+        for key in &owed {
+            if let Some(base) = self.awaited_base(key) {
+                effects.push(RunEffect::SendTask { key: key.clone(), base });
+            }
         }
     }
 }

@@ -47,6 +47,42 @@ async fn an_update_that_is_offered_again_while_it_is_judged_is_judged_once() {
     assert_eq!(world.judged().await, 1);
 }
 
+/// With nothing else said of the task. The first acknowledgement, in time, is passed over by `task_of`.
+async fn is_acknowledged(world: &mut World, order: &TaskOrder, life: u32) {
+    loop {
+        match world.commands.recv().await.unwrap() {
+            TaskCommand::Ack { key } if key == order.key => return,
+            TaskCommand::Cancel { key } => panic!("{key} is called back in life {life}"),
+            TaskCommand::Refuse { key, reason, .. } => panic!("{key} is refused in life {life}: {reason}"),
+            _ => {}
+        }
+    }
+}
+
+/// Its acknowledgement was lost with the link or the server. It keeps what its script leaves for the next round once it has it.
+#[tokio::test]
+async fn an_update_that_is_in_the_model_is_acknowledged_when_its_client_asks_after_the_round_is_closed() {
+    let hyper = json!({"max_round_num": 2, "client_num": 1, "evaluate_interval": 0});
+    let mut world = World::new(&["quiet"], hyper).await;
+    world.starter.start(world.run.clone()).await.unwrap();
+    let first = world.task_of("quiet").await;
+    world.hand_in(&first, 4.0).await;
+    let second = world.task_of("quiet").await;
+    assert_eq!((first.key.round, second.key.round), (1, 2));
+    for life in 1..=2 {
+        let client = first.key.client.clone();
+        let report = TaskReport::Inventory { tasks: vec![first.key.clone()] };
+        world.tell(CoordinatorMsg::Report { client, report }).await;
+        is_acknowledged(&mut world, &first, life).await;
+        world.report_done(&first, BlobRef::of(b"which does not matter any more")).await;
+        is_acknowledged(&mut world, &first, life).await;
+        world.jobs.restart_child("default/j").await.unwrap();
+        world.task_of("quiet").await;
+    }
+    world.hand_in(&second, 4.0).await;
+    assert!(matches!(world.end().await, RunEvent::Finished));
+}
+
 /// As when it was found damaged while it waits to be summed.
 #[tokio::test]
 async fn an_accepted_update_that_is_gone_from_the_store_is_asked_for_again() {

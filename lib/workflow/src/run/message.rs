@@ -218,4 +218,7 @@ pub enum RunEffect {
     Failed { code: Code, reason: String },
     /// The run has ended because it was told to.
     Stopped,
+    /// A round that is closed had this task. Tell the client by the records: acknowledge it where its update counts, so that
+    /// the client keeps what comes with that; else it is not wanted any more or, when the client `brings` its update, late.
+    PastTask { key: TaskKey, brings: bool },
 }

@@ -308,14 +308,17 @@ fn updates_of_other_rounds_runs_and_jobs_are_answered_and_not_counted() {
     feed(&mut run, NOW, RunInput::CohortSelected { round: 2, attempt: 1, kind: TaskKind::Train, clients });
     let good = key(2, 1, TaskKind::Train, "a");
     let cases = [
-        (key(1, 1, TaskKind::Train, "a"), Code::Late),
-        (key(1, 1, TaskKind::Evaluate, "a"), Code::Late),
         (key(2, 2, TaskKind::Train, "a"), Code::Stale),
         (key(2, 1, TaskKind::Evaluate, "a"), Code::Stale),
         (key(2, 1, TaskKind::Train, "z"), Code::Stale),
         (TaskKey { run: 2, ..good.clone() }, Code::Stale),
         (TaskKey { job: JobKey { id: "y".parse().unwrap(), ..good.job.clone() }, ..good }, Code::Stale),
     ];
+    for past in [key(1, 1, TaskKind::Train, "a"), key(1, 1, TaskKind::Evaluate, "a")] {
+        let update = UpdateRef { blob: Some(blob("u")), extra: None, metrics: Metrics::default(), weight: 1.0 };
+        let effects = feed(&mut run, NOW, RunInput::UpdateStored { key: past.clone(), update });
+        assert_eq!(effects, [RunEffect::PastTask { key: past, brings: true }]);
+    }
     for (key, expected) in cases {
         let update = UpdateRef { blob: Some(blob("u")), extra: None, metrics: Metrics::default(), weight: 1.0 };
         let effects = feed(&mut run, NOW, RunInput::UpdateStored { key: key.clone(), update });
@@ -336,7 +339,7 @@ fn a_client_that_comes_back_is_told_what_to_do_and_what_to_drop() {
     let foreign = TaskKey { job: JobKey { id: "y".parse().unwrap(), ..wanted.job.clone() }, ..wanted.clone() };
     let send = RunEffect::SendTask { key: wanted.clone(), base: blob("m0") };
     let cancel = RunEffect::CancelTask { key: old.clone() };
-    assert_eq!(feed(&mut run, NOW, report("a", vec![old, foreign])), [send.clone(), cancel]);
+    assert_eq!(feed(&mut run, NOW, report("a", vec![old, foreign])), [cancel, send.clone()]);
     // It has the task; it is sent again all the same, since what was granted with it may be gone.
     assert_eq!(feed(&mut run, NOW, report("a", vec![wanted.clone()])), [send]);
     feed(&mut run, NOW, stored("a"));
@@ -344,6 +347,20 @@ fn a_client_that_comes_back_is_told_what_to_do_and_what_to_drop() {
     assert_eq!(feed(&mut run, NOW, report("a", vec![wanted.clone()])), [RunEffect::AckUpdate { key: wanted }]);
     let stranger = key(1, 1, TaskKind::Train, "z");
     assert_eq!(feed(&mut run, NOW, report("z", vec![stranger.clone()])), [RunEffect::CancelTask { key: stranger }]);
+}
+
+/// What the client keeps of the task that counts goes into the next one: so it hears of that one first.
+#[test]
+fn a_client_that_asks_for_a_task_of_a_closed_round_is_answered_by_the_records_before_it_gets_its_next_task() {
+    let mut run = aggregating(plan(2));
+    feed(&mut run, NOW, RunInput::Aggregated { round: 1, attempt: 1, model: blob("m1") });
+    let clients = vec![id("a"), id("b")];
+    feed(&mut run, NOW, RunInput::CohortSelected { round: 2, attempt: 1, kind: TaskKind::Train, clients });
+    let (past, next) = (key(1, 1, TaskKind::Train, "a"), key(2, 1, TaskKind::Train, "a"));
+    let report = RunInput::ClientReported { client: id("a"), tasks: vec![past.clone()] };
+    let expected =
+        [RunEffect::PastTask { key: past, brings: false }, RunEffect::SendTask { key: next, base: blob("m1") }];
+    assert_eq!(feed(&mut run, NOW, report), expected);
 }
 
 #[test]

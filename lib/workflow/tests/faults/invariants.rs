@@ -106,6 +106,10 @@ impl Ledger {
         }
     }
 
+    pub(crate) fn has_counted(&self, key: &TaskKey) -> bool {
+        self.counted.contains(key)
+    }
+
     pub(crate) fn complete_rounds(&self) -> &[u32] {
         &self.complete_rounds
     }

@@ -283,6 +283,14 @@ impl World {
             RunEffect::CancelTask { key } => to_client(key, TaskInput::Cancelled),
             RunEffect::AckUpdate { key } => to_client(key, TaskInput::Acked),
             RunEffect::RefuseUpdate { key, code, .. } => to_client(key, TaskInput::Refused { code }),
+            RunEffect::PastTask { key, brings } => {
+                let answer = match (self.ledger.has_counted(&key), brings) {
+                    (true, _) => TaskInput::Acked,
+                    (false, true) => TaskInput::Refused { code: Code::Late },
+                    (false, false) => TaskInput::Cancelled,
+                };
+                to_client(key, answer)
+            }
             RunEffect::Aggregate { round, attempt, .. } if self.aggregation_is_broken => {
                 let (code, reason) = (Code::Internal, "broken".to_owned());
                 Wire::ServerOwn(RunInput::AggregateFailed { round, attempt, code, reason })
