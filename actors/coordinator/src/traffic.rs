@@ -67,24 +67,30 @@ fn add(metrics: &mut Metrics, name: &str, bytes: u64, whole: u64) {
 mod tests {
     use super::*;
     use nsfl_types::{Code, Coding, JobKey, Values};
-    use nsfl_workflow::UpdateRef;
+    use nsfl_workflow::{RoundOutcome, UpdateRef};
 
     fn traffic(error_feedback: bool) -> Traffic {
         let coding = Coding { top_k: None, values: Values::F16 };
         Traffic { update: Some(UpdateCoding { coding, error_feedback }), sent: None }
     }
 
-    fn closed(round: u32, outcome: RoundOutcome, accepted: &[&str]) -> RunEffect {
+    /// With an update of 30 bytes.
+    fn closed() -> RunEffect {
         let blob = Some(BlobRef { len: 30, ..BlobRef::of(b"x") });
         let update = UpdateRef { blob, extra: None, metrics: Metrics::default(), weight: 1.0 };
-        let state = |client: &str| match accepted.contains(&client) {
-            true => MemberState::Accepted { update: update.clone() },
-            false => MemberState::Failed { code: Code::TrainerFailed, reason: String::new() },
-        };
-        let members = ["c1", "c2"].map(|client| (client.parse().unwrap(), state(client))).into();
-        let (kind, metrics) = (TaskKind::Train, Metrics::default());
-        let (late, goes_on) = (Vec::new(), false);
-        RunEffect::RoundClosed { round, attempt: 2, kind, outcome, members, late, goes_on, metrics, model: None }
+        let failed = MemberState::Failed { code: Code::TrainerFailed, reason: String::new() };
+        let members = [("c1", MemberState::Accepted { update }), ("c2", failed)];
+        RunEffect::RoundClosed {
+            round: 1,
+            attempt: 2,
+            kind: TaskKind::Train,
+            outcome: RoundOutcome::Complete,
+            members: members.map(|(client, state)| (client.parse().unwrap(), state)).into(),
+            late: Vec::new(),
+            goes_on: false,
+            metrics: Metrics::default(),
+            model: None,
+        }
     }
 
     #[test]
@@ -101,7 +107,7 @@ mod tests {
 
     #[test]
     fn bytes_are_those_of_the_updates_that_were_accepted_and_saved_is_what_whole_ones_had_more() {
-        let mut effect = closed(1, RoundOutcome::Complete, &["c1"]);
+        let mut effect = closed();
         traffic(false).measure(&mut effect, 100);
         let RunEffect::RoundClosed { metrics, .. } = effect else { panic!("another effect") };
         assert_eq!((metrics.get("update_bytes"), metrics.get("update_bytes_saved")), (Some(30.0), Some(70.0)));
