@@ -24,6 +24,9 @@ pub(crate) fn run() -> Result<()> {
     if !findings.is_empty() {
         bail!("{} things to tidy", findings.len());
     }
+    for (path, reason) in files.iter().flat_map(|(path, text)| passed_over(path, text)) {
+        println!("not among the tests that run by themselves: {path}: {reason}");
+    }
     println!("tidy: {} files", files.len());
     Ok(())
 }
@@ -47,6 +50,13 @@ fn files() -> Result<Vec<(String, String)>> {
         }
     }
     Ok(files)
+}
+
+/// Why tests of this file are ignored, each with its place.
+fn passed_over(path: &str, text: &str) -> Vec<(String, String)> {
+    let reason = |line: &str| Some(line.trim().strip_prefix("#[ignore = \"")?.strip_suffix("\"]")?.to_owned());
+    let lines = text.lines().enumerate().filter(|_| is_rust(path));
+    lines.filter_map(|(number, line)| Some((format!("{path}:{}", number + 1), reason(line)?))).collect()
 }
 
 /// What must or must not stand in one file.

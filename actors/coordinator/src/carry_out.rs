@@ -2,8 +2,9 @@
 
 use crate::aggregator::{AggregatorMsg, Unfit};
 use crate::audit::{self, KeptRound};
-use crate::driver::{Coordinator, CoordinatorArgs, Owners, now};
+use crate::driver::{Coordinator, CoordinatorArgs, now};
 use crate::extender::{Call, Combine, Combined, ExtenderMsg, Fault};
+use crate::owners::Owners;
 use crate::record::Recorder;
 use crate::sum::{Order, Summed, numbers};
 use crate::{Surroundings, init, output, packages, state};
@@ -13,7 +14,7 @@ use nsfl_messages::{CoordinatorMsg, GatewayMsg, RunEvent, SelectRequest, Selecto
 use nsfl_store::{CheckpointRecord, Owner};
 use nsfl_telemetry::{Stage, TraceContext};
 use nsfl_types::{BlobRef, ClientId, Code, ExtenderSpec, OptimizerSpec, Refusal, TaskKey, TaskKind, seed_for};
-use nsfl_workflow::{Member, MemberState, Packages, RunEffect, RunInput, UpdateRef};
+use nsfl_workflow::{Member, Packages, RunEffect, RunInput, UpdateRef};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -28,7 +29,7 @@ const WORK: Duration = Duration::from_secs(3600);
 impl Coordinator {
     pub(crate) fn carry_out(&mut self, effects: Vec<RunEffect>, ctx: &Context<CoordinatorMsg>) {
         for effect in effects {
-            self.counted.see(&effect);
+            self.roll.see(&effect);
             self.spans.see(now(), &effect);
             match effect {
                 RunEffect::InitModel => self.init_model(ctx),
@@ -61,14 +62,10 @@ impl Coordinator {
                 RunEffect::Stopped => self.end(RunEvent::Stopped, ctx),
                 RunEffect::RoundOpened { kind, clients, .. } => {
                     tracing::info!(?kind, cohort = clients.len(), "round opened");
-                    self.used.extend(clients);
                 }
                 RunEffect::RoundClosed { kind, outcome, .. } => tracing::info!(?kind, ?outcome, "round closed"),
-                RunEffect::MemberChanged { key, state: MemberState::Invited } => {
-                    self.used.insert(key.client);
-                }
                 RunEffect::MemberChanged { .. } => {}
-                RunEffect::PastTask { key, brings } => self.to_client(match (self.counted.is_last(&key), brings) {
+                RunEffect::PastTask { key, brings } => self.to_client(match (self.roll.is_last(&key), brings) {
                     (true, _) => TaskCommand::Ack { key },
                     (false, true) => {
                         let reason = "the round is closed".to_owned();
@@ -153,7 +150,7 @@ impl Coordinator {
     ) {
         let spec = self.args.run.spec.clone();
         let seed = seed_for(spec.seed, &["cohort", &round.to_string()]);
-        let request = SelectRequest { spec, count, except, used: self.used.clone(), seed };
+        let request = SelectRequest { spec, count, except, used: self.roll.used.clone(), seed };
         let selector = self.args.surroundings.selector.clone();
         let broadcast = self.broadcast(round, kind);
         let select = Stage::begin("select", self.spans.round(round)).with("attempt", i64::from(attempt));
@@ -227,7 +224,7 @@ impl Coordinator {
             inputs: self.machine.inputs(key.round),
             author: self.args.run.author.clone(),
             optimizer: spec.optimizer.as_ref().map(|optimizer| optimizer.to_json().to_string()),
-            compression: self.traffic.of_order(&key, self.counted.last_of(&key.client)),
+            compression: self.traffic.of_order(&key, self.roll.last_of(&key.client)),
             parameters: serde_json::to_string(&spec.parameters).expect("a JSON map can be written"),
             datasets: spec.datasets.clone(),
             resource: spec.resource.clone(),
@@ -251,7 +248,7 @@ impl Coordinator {
     /// N, all clients of the job: those it names, or all it has used.
     fn clients(&self) -> usize {
         let named = &self.args.run.spec.clients;
-        if named.is_empty() { self.used.len() } else { named.len() }
+        if named.is_empty() { self.roll.used.len() } else { named.len() }
     }
 
     /// The rule first, then the extender over the same updates, if the job has one.

@@ -1,11 +1,12 @@
 //! The actor around the run machine: message → input → handle → persist → carry out → re-arm one timer.
 
-use crate::counted::Counted;
 use crate::extender::ExtenderMsg;
 use crate::links::{Links, News};
 use crate::live::LiveProgress;
+use crate::owners::Owners;
 use crate::patience::Patience;
 use crate::record::Recorder;
+use crate::roll::Roll;
 use crate::spans::Spans;
 use crate::traffic::Traffic;
 use crate::{AggregatorMsg, Surroundings};
@@ -13,9 +14,9 @@ use nsfl_actor::{Address, Context, Failure, Next, Role, Timer, now_ms};
 use nsfl_fault_point::Step;
 use nsfl_messages::wire::TaskReport;
 use nsfl_messages::{CoordinatorMsg, CoordinatorView, JobRun, RunEvent, SchedulerMsg, SelectorMsg};
-use nsfl_store::{Change, Owner, OwnerError, RunRecord, StoreError};
+use nsfl_store::{Change, RunRecord, StoreError};
 use nsfl_telemetry::span;
-use nsfl_types::{Cause, ClientId, Code, JobKey, TaskKey, TaskKind, Timestamp};
+use nsfl_types::{Cause, ClientId, Code, TaskKey, TaskKind, Timestamp};
 use nsfl_workflow::{RunEffect, RunInput, RunMachine, RunPlan, UpdateRef};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,8 +39,6 @@ pub(crate) struct CoordinatorArgs {
 pub(crate) struct Coordinator {
     pub(crate) args: CoordinatorArgs,
     pub(crate) owners: Owners,
-    /// Clients this job has used, for `untrained_first`.
-    pub(crate) used: BTreeSet<ClientId>,
     pub(crate) machine: RunMachine,
     /// Tasks whose updates the aggregator is looking at: offered again meanwhile, they are answered by its verdict.
     judging: BTreeSet<TaskKey>,
@@ -48,42 +47,11 @@ pub(crate) struct Coordinator {
     links: Links,
     progress: LiveProgress,
     pub(crate) recorder: Recorder,
-    pub(crate) counted: Counted,
+    pub(crate) roll: Roll,
     pub(crate) traffic: Traffic,
     pub(crate) spans: Spans,
     generation: u64,
     timer: Option<Timer>,
-}
-
-/// Under whose names the run keeps its blobs.
-#[derive(Clone)]
-pub(crate) struct Owners {
-    pub(crate) run: Owner,
-    pub(crate) models: Owner,
-    pub(crate) states: Owner,
-    pub(crate) updates: Owner,
-    pub(crate) packages: Owner,
-    pub(crate) inputs: Owner,
-}
-
-impl Owners {
-    /// Each task's update has an owner of its own: of two that are equal, one may go before the other is summed.
-    pub(crate) fn of_update(&self, task: &TaskKey) -> Result<Owner, OwnerError> {
-        Owner::new(format!("{}/{}.{}.{}", self.updates, task.round, task.attempt, task.client))
-    }
-
-    pub(crate) fn new(key: &JobKey, run: u32) -> Result<Self, OwnerError> {
-        let base = format!("{}/{}/run-{run}", key.namespace, key.id);
-        let owner = |part: &str| Owner::new(format!("{base}{part}"));
-        Ok(Self {
-            run: owner("")?,
-            models: owner("/models")?,
-            states: owner("/states")?,
-            updates: owner("/updates")?,
-            packages: owner("/packages")?,
-            inputs: owner("/inputs")?,
-        })
-    }
 }
 
 pub(crate) fn now() -> Timestamp {
@@ -115,10 +83,9 @@ impl Role for Coordinator {
                 (RunMachine::new(plan), 1)
             }
         };
-        let used = used_clients(&args).await?;
         let recorder = Recorder::new(key.clone(), *run);
         let owners = Owners::new(&args.run.key, args.run.run)?;
-        let counted = Counted::of(&args).await?;
+        let roll = Roll::of(&args).await?;
         let traffic = Traffic::of(&args, machine.view().model).await;
         let spans = Spans::of(&args).await?;
         let progress = LiveProgress::new(key.clone(), args.surroundings.live.clone());
@@ -127,14 +94,13 @@ impl Role for Coordinator {
         let mut coordinator = Self {
             args,
             owners,
-            used,
             machine,
             judging,
             unjudged,
             links,
             progress,
             recorder,
-            counted,
+            roll,
             traffic,
             spans,
             generation,
@@ -450,14 +416,4 @@ impl Coordinator {
             }
         });
     }
-}
-
-/// Clients that took part in this run's rounds so far.
-async fn used_clients(args: &CoordinatorArgs) -> Result<BTreeSet<ClientId>, Failure> {
-    let (store, JobRun { key, run, .. }) = (&args.surroundings.store, &args.run);
-    let mut used = BTreeSet::new();
-    for round in store.rounds(key, *run).await?.into_iter().filter(|r| r.kind == TaskKind::Train && r.attempt == 1) {
-        used.extend(store.members(key, *run, round.round).await?.into_iter().map(|m| m.task.client));
-    }
-    Ok(used)
 }

@@ -1,6 +1,6 @@
 //! Which blobs a stored run cannot go on without, and under whose names it keeps them. For checks and backups.
 
-use crate::driver::Owners;
+use crate::owners::Owners;
 use nsfl_store::{Owner, OwnerError, RunRecord};
 use nsfl_types::BlobRef;
 use nsfl_workflow::{RunMachine, SnapshotError};

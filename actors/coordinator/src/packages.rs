@@ -2,7 +2,7 @@
 //! tasks and of its extender, each as one zip. What was read stays the run's, whatever becomes of the storage.
 
 use crate::CoordinatorArgs;
-use crate::driver::Owners;
+use crate::owners::Owners;
 use nsfl_actor::Failure;
 use nsfl_package::{Limits, PackageError, check, pack_folder};
 use nsfl_store::{Owner, put_bytes};

@@ -28,8 +28,7 @@ import neursafe_fl as nsfl  # noqa: E402
 import numpy as np  # noqa: E402
 from model import net  # noqa: E402
 
-resolver, workers = strategy.cluster_resolver, strategy.num_replicas_in_sync
-rank = resolver.task_id
+rank, workers = strategy.cluster_resolver.task_id, strategy.num_replicas_in_sync
 keras.utils.set_random_seed(nsfl.get_seed() % 2**32)
 images, classes = data.load("train")
 with strategy.scope():

@@ -43,13 +43,15 @@ for epoch in range(arguments.epochs):
         optimizer.step()
         total, seen = total + loss.item() * len(rows), seen + len(rows)
 
-means = torch.tensor([total / seen, sum(p.abs().sum().item() for p in model.parameters())], dtype=torch.float64)
-own_sum = means[1].item()
-distributed.all_reduce(means)
-loss, mean_sum = (means / workers).tolist()
-assert abs(mean_sum - own_sum) < 1e-6 * own_sum, "workers hold different weights"
+loss = torch.tensor(total / seen)
+distributed.all_reduce(loss)
 distributed.destroy_process_group()
 
 # of worker 0 only; of the others these do nothing
 nsfl.commit_weights(model, optimizer)
-nsfl.commit_metrics({"sample_num": len(images), "loss": loss, "workers": workers, "spend_time": time.monotonic() - began})
+nsfl.commit_metrics({
+    "sample_num": len(images),
+    "loss": loss.item() / workers,
+    "workers": workers,
+    "spend_time": time.monotonic() - began,
+})

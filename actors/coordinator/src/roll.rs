@@ -1,5 +1,5 @@
-//! Whose update of which round is in the model, across the lives of a coordinator: so that a client whose acknowledgement was lost
-//! hears of it when the round is long closed, and knows what of its own the model holds.
+//! Who has had a task of a run, and whose update of which round is in the model, across the lives of a coordinator: so that a client
+//! whose acknowledgement was lost hears of it when the round is long closed, and knows what of its own the model holds.
 
 use crate::driver::CoordinatorArgs;
 use nsfl_actor::Failure;
@@ -7,41 +7,49 @@ use nsfl_messages::JobRun;
 use nsfl_store::{MemberState as Stored, RoundState};
 use nsfl_types::{ClientId, Late, TaskKey, TaskKind};
 use nsfl_workflow::{MemberState, RoundOutcome, RunEffect};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Of one run.
 #[derive(Debug, Default)]
-pub(crate) struct Counted {
+pub(crate) struct Roll {
+    /// Clients that were asked at least once, for `untrained_first`.
+    pub(crate) used: BTreeSet<ClientId>,
     /// Of each client, round and attempt of its last update that is in the model.
     last: BTreeMap<ClientId, (u32, u32)>,
     /// Whether what is accepted will be in a model, though perhaps a later one: then it counts at once.
     goes_on: bool,
 }
 
-impl Counted {
+impl Roll {
     /// From the records of this run's rounds.
     pub(crate) async fn of(args: &CoordinatorArgs) -> Result<Self, Failure> {
         let (store, JobRun { key, run, .. }) = (&args.surroundings.store, &args.run);
-        let mut counted = Self { last: BTreeMap::new(), goes_on: args.run.spec.hyper.late != Late::Drop };
-        let mut rounds = store.rounds(key, *run).await?;
-        let counts = |state| counted.goes_on || state == RoundState::Complete;
-        rounds.retain(|round| round.kind == TaskKind::Train && counts(round.state));
-        rounds.sort_by_key(|round| (round.round, round.attempt));
-        for round in rounds {
-            for member in store.members(key, *run, round.round).await? {
-                let task = member.task;
-                let of = (task.kind, task.round, task.attempt, member.state);
-                if of == (TaskKind::Train, round.round, round.attempt, Stored::Accepted) {
-                    counted.last.insert(task.client, (round.round, round.attempt));
-                }
+        let mut roll = Self { goes_on: args.run.spec.hyper.late != Late::Drop, ..Self::default() };
+        let mut attempts: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+        for round in store.rounds(key, *run).await?.into_iter().filter(|round| round.kind == TaskKind::Train) {
+            let counting = attempts.entry(round.round).or_default();
+            if roll.goes_on || round.state == RoundState::Complete {
+                counting.insert(round.attempt);
             }
         }
-        Ok(counted)
+        for (round, counting) in attempts {
+            for member in store.members(key, *run, round).await? {
+                let task = member.task;
+                let counts = task.kind == TaskKind::Train && task.round == round && counting.contains(&task.attempt);
+                if counts && member.state == Stored::Accepted {
+                    roll.last.insert(task.client.clone(), (round, task.attempt));
+                }
+                roll.used.insert(task.client);
+            }
+        }
+        Ok(roll)
     }
 
-    /// A round is closed: of one that was summed, whose updates are in the model. Or an update is accepted for a later one.
+    /// Of a round that is closed and summed, the updates are in the model. Or an update is accepted for a later one.
     pub(crate) fn see(&mut self, effect: &RunEffect) {
         match effect {
+            RunEffect::RoundOpened { clients, .. } => self.used.extend(clients.iter().cloned()),
+            RunEffect::MemberChanged { key, state: MemberState::Invited } => _ = self.used.insert(key.client.clone()),
             RunEffect::MemberChanged { key, state: MemberState::Accepted { .. } }
                 if self.goes_on && key.kind == TaskKind::Train =>
             {
@@ -98,24 +106,24 @@ mod tests {
 
     #[test]
     fn the_last_update_that_is_in_the_model_is_known_of_each_client_and_no_other() {
-        let mut counted = Counted::default();
+        let mut roll = Roll::default();
         let failed = RoundOutcome::Failed { code: Code::NoQuorum, reason: String::new() };
-        assert_eq!(counted.last_of(&"c1".parse().unwrap()), None);
-        counted.see(&closed(1, RoundOutcome::Complete, &["c1", "c2"]));
-        counted.see(&closed(2, failed, &["c1", "c2"]));
-        counted.see(&closed(3, RoundOutcome::Complete, &["c2"]));
-        assert_eq!(counted.last_of(&"c1".parse().unwrap()), Some((1, 2)));
-        assert!(counted.is_last(&task(3, TaskKind::Train, "c2")));
+        assert_eq!(roll.last_of(&"c1".parse().unwrap()), None);
+        roll.see(&closed(1, RoundOutcome::Complete, &["c1", "c2"]));
+        roll.see(&closed(2, failed, &["c1", "c2"]));
+        roll.see(&closed(3, RoundOutcome::Complete, &["c2"]));
+        assert_eq!(roll.last_of(&"c1".parse().unwrap()), Some((1, 2)));
+        assert!(roll.is_last(&task(3, TaskKind::Train, "c2")));
         for key in [task(1, TaskKind::Train, "c2"), task(2, TaskKind::Train, "c1"), task(3, TaskKind::Evaluate, "c2")] {
-            assert!(!counted.is_last(&key), "{key}");
+            assert!(!roll.is_last(&key), "{key}");
         }
     }
 
     #[test]
     fn where_late_updates_count_the_last_that_was_accepted_is_in_the_model() {
-        let mut counted = Counted { goes_on: true, ..Counted::default() };
-        counted.see(&RunEffect::MemberChanged { key: task(4, TaskKind::Train, "c1"), state: accepted() });
-        counted.see(&closed(5, RoundOutcome::Complete, &["c1"]));
-        assert_eq!(counted.last_of(&"c1".parse().unwrap()), Some((4, 2)));
+        let mut roll = Roll { goes_on: true, ..Roll::default() };
+        roll.see(&RunEffect::MemberChanged { key: task(4, TaskKind::Train, "c1"), state: accepted() });
+        roll.see(&closed(5, RoundOutcome::Complete, &["c1"]));
+        assert_eq!(roll.last_of(&"c1".parse().unwrap()), Some((4, 2)));
     }
 }
