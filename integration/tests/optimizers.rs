@@ -2,7 +2,7 @@
 //! round to round outlives the client, and what rules ask of updates is there.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use nsfl_integration::{Event, Federation, Options, Place, digits_job, trainer, until};
+use nsfl_integration::{Federation, Options, Place, digits_job, trainer, until};
 use serde_json::{Value, json};
 
 const CLIENTS: usize = 3;
@@ -84,22 +84,4 @@ fn what_an_optimizer_keeps_outlives_its_client() {
         federation.clients[0] = federation.client(1).unwrap();
         assert_eq!(federation.model("kept").unwrap(), expected, "{optimizer}");
     }
-}
-
-/// Some die before their acknowledgement, some after it: the round is closed when those come back and ask.
-#[test]
-fn what_an_optimizer_keeps_is_not_lost_with_the_acknowledgement() {
-    let job = job("kept", json!({"name": "scaffold"}), json!({"name": "scaffold"}));
-    let undisturbed = start();
-    undisturbed.submit(&job).unwrap();
-    let expected = undisturbed.model("kept").unwrap();
-    let mut federation = start();
-    federation.submit(&job).unwrap();
-    for round in 1..ROUNDS {
-        let closed = |event: &Event| event.kind == "round-closed" && event.fields["round"] == round;
-        federation.rest.wait_for("kept", closed).unwrap();
-        federation.clients.iter_mut().for_each(|client| client.kill().unwrap());
-        federation.clients = (1..=CLIENTS).map(|number| federation.client(number).unwrap()).collect();
-    }
-    assert_eq!(federation.model("kept").unwrap(), expected);
 }

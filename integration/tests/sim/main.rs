@@ -33,7 +33,6 @@ const KEPT: &[(u64, &str)] = &[
     (5180, "an update was refused because the server's disk failed"),
     (20_337, "a coordinator wrote over what its predecessor had under way"),
     (20_451, "the same, seen as a model that was needed and not there"),
-    (281_973, "a job whose own supervisor was killed was given up after five failed starts, not ten"),
 ];
 
 fn run(seed: u64) -> story::Told {

@@ -97,6 +97,42 @@ async fn a_coordinator_that_finds_no_room_for_its_first_commit_waits_for_it() {
     assert!(matches!(world.run_to_its_end().await, RunEvent::Finished));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_own_supervisor_does_not_start_is_borne_as_often_as_one_whose_coordinator_fails() {
+    let hyper = json!({"max_round_num": 1, "client_num": 1, "evaluate_interval": 0});
+    let mut world = World::new(&["quiet"], hyper).await;
+    world.starter.start(world.run.clone()).await.unwrap();
+    let order = world.task_of("quiet").await;
+    let left = Arc::new(Mutex::new(SAME - 1));
+    let fails = left.clone();
+    world.troubles.when(move |_, run| {
+        let mut left = fails.lock().unwrap();
+        let fails = run.is_some() && *left > 0;
+        *left -= u32::from(fails);
+        fails.then(broken)
+    });
+    // what comes of this one start is not the last word
+    let _ = world.jobs.restart_child("default/j").await;
+    let again = loop {
+        tokio::select! {
+            command = world.commands.recv() => {
+                if let Some(TaskCommand::Run(order)) = command {
+                    break order.key;
+                }
+            }
+            msg = world.ends.recv() => {
+                if let Some(SchedulerMsg::Run { event: RunEvent::Failed { reason, .. }, .. }) = msg {
+                    panic!("given up: {reason}");
+                }
+            }
+        }
+    };
+    assert_eq!(again, order.key);
+    assert_eq!(*left.lock().unwrap(), 0, "all starts failed that were to");
+    world.hand_in(&order, 4.0).await;
+    assert!(matches!(world.end().await, RunEvent::Finished));
+}
+
 /// Each failure comes twenty seconds after the one before: never many in a minute.
 #[tokio::test(start_paused = true)]
 async fn a_coordinator_that_cannot_get_on_is_given_up_with_its_cause_and_the_other_job_does_not_notice() {
