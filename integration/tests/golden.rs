@@ -19,10 +19,12 @@ const SERVERS: [&str; 2] = [
     "server.2.tar",
 ];
 /// Servers with the client `c1` that was taken from them with the result of round 2 in hand.
-const PAIRS: [(&str, &str); 2] = [
+const PAIRS: [(&str, &str); 3] = [
     ("server.3.tar", "client.3.tar.gz"),
     // database schema 5, snapshots 2: tasks may outlive their round
     ("server.4.tar", "client.4.tar.gz"),
+    // database schema 6: when members came to each step of their way; wire version 4
+    ("server.5.tar", "client.5.tar.gz"),
 ];
 
 fn golden(name: &str) -> PathBuf {
@@ -89,7 +91,7 @@ fn make() {
         let current = awaited();
         (current["round"] == 2 && current["awaited"] == json!(["c1"])).then_some(())
     });
-    federation.rest.download("/backup", &golden("server.4.tar")).unwrap();
+    federation.rest.download("/backup", &golden("server.5.tar")).unwrap();
     federation.server.kill().unwrap();
     federation.clients[0].signal(Signal::Continue).unwrap();
     let has_tried = || federation.clients[0].has_said("result not uploaded").unwrap();
@@ -101,5 +103,5 @@ fn make() {
     let checked = nsfl_integration::node(&["fsck", "client", "--json", "--config", config.to_str().unwrap()]);
     let checked: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
     assert_eq!(checked["checked"]["tasks"], 1, "{checked}");
-    tar(&["-czf", golden("client.4.tar.gz").to_str().unwrap()], &federation.data(Place::Client(1)));
+    tar(&["-czf", golden("client.5.tar.gz").to_str().unwrap()], &federation.data(Place::Client(1)));
 }
