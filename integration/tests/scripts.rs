@@ -88,9 +88,15 @@ impl Sites {
     }
 
     fn ctl(&self, args: &[&str]) -> Output {
+        self.beside(binary("nsfl-ctl").unwrap()).args(args).output().unwrap()
+    }
+
+    /// A program that finds the server as `nsfl-ctl` does.
+    fn beside(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let server = format!("http://{}", self.federation.server.ready["rest"].as_str().unwrap());
-        let mut command = Command::new(binary("nsfl-ctl").unwrap());
-        command.env("NSFL_CTL_SERVER", server).env("XDG_CONFIG_HOME", self.folder.path()).args(args).output().unwrap()
+        let mut command = Command::new(program);
+        command.env("NSFL_CTL_SERVER", server).env("XDG_CONFIG_HOME", self.folder.path());
+        command
     }
 
     fn says(&self, args: &[&str]) -> String {

@@ -38,8 +38,9 @@ impl Screen {
     pub(crate) fn status(&mut self, text: Option<String>) {
         self.clear();
         let Some(text) = text.filter(|_| self.live) else { return };
-        let width = tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col)).max(2);
-        let cut: String = text.chars().take(width - 1).collect();
+        // 0: a terminal that does not know, as inside of `script` or a container
+        let known = tcgetwinsize(io::stderr()).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
+        let cut: String = text.chars().take(known.unwrap_or(80).max(2) - 1).collect();
         let mut out = io::stderr();
         self.shown = write!(out, "{cut}").and_then(|()| out.flush()).is_ok();
     }
